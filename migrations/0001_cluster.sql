@@ -1,0 +1,33 @@
+-- One row per install: who it is, where, and when the database last heard of it.
+-- The state (online, late, offline ...) is computed from these columns when it is read and is never stored.
+create table if not exists cluster (
+    install_id char(32) character set ascii collate ascii_bin not null primary key,
+    cluster_id varchar(20) character set ascii collate ascii_bin not null,
+    name varchar(50) not null,
+    address varchar(255) not null default '',
+    host varchar(255) not null default '',
+    data_path varchar(500) not null default '',
+    version varchar(50) not null default '',
+    pid int unsigned not null default 0,
+    boot_id char(32) character set ascii collate ascii_bin not null,
+    boot_mark varchar(100) character set ascii collate ascii_bin not null default '',
+    started_at datetime(6) null,
+    interval_s int unsigned not null default 30,
+    beat_at datetime(6) null,
+    beat_seq bigint unsigned not null default 0,
+    online_since datetime(6) null,
+    beats varchar(1000) character set ascii collate ascii_bin not null default '',
+    stopped_at datetime(6) null,
+    duplicate_at datetime(6) null,
+    duplicate_since datetime(6) null,
+    duplicate_boot_id char(32) character set ascii collate ascii_bin not null default '',
+    duplicate_interval_s int unsigned not null default 30,
+    duplicate_host varchar(255) not null default '',
+    duplicate_path varchar(500) not null default '',
+    removed_at datetime(6) null,
+    removed_by varchar(50) not null default '',
+    created_at datetime(6) not null default current_timestamp(6),
+    modified_at datetime(6) null,
+    modified_by varchar(50) not null default '',
+    row_version int unsigned not null default 0
+) engine = innodb default charset = utf8mb4 collate = utf8mb4_unicode_520_ci

@@ -1,0 +1,125 @@
+//! What handlers and loops may need: the settings, the install, the database, and how this server stands.
+
+use std::ops::Deref;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDateTime;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::error::Result;
+use crate::i18n::Text;
+use crate::install::Install;
+use crate::metrics::Metrics;
+
+/// Offline after this many intervals without a beat; see `clusters::queries` for the rule as SQL.
+pub const OFFLINE_INTERVALS: u32 = 3;
+
+/// Cheap to clone; all clones are the same server.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+pub struct Inner {
+    pub config: Config,
+    pub install: Install,
+    pub db: Db,
+    pub metrics: Metrics,
+    pub standing: watch::Sender<Standing>,
+    boot_id: RwLock<String>,
+    name: RwLock<String>,
+    last_beat: RwLock<Option<Instant>>,
+}
+
+/// Whether this server may work, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The database has not answered yet; with the reason of the last try.
+    Starting(Option<String>),
+    /// Registered and beating.
+    Working,
+    /// Somebody deleted this cluster. It does nothing until a person decides.
+    Removed { by: String, at: Option<NaiveDateTime> },
+    /// Another live process has our install id.
+    Duplicate { host: String, path: String },
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// # Errors
+    /// [`crate::error::Error::Internal`] when the metrics cannot be set up.
+    pub fn new(config: Config, install: Install, db: Db) -> Result<App> {
+        Ok(App(Arc::new(Inner {
+            metrics: Metrics::new()?,
+            standing: watch::Sender::new(Standing::Starting(None)),
+            boot_id: RwLock::new(new_boot_id()),
+            name: RwLock::new(config.cluster_id.clone()),
+            last_beat: RwLock::new(None),
+            config,
+            install,
+            db,
+        })))
+    }
+
+    /// Says a message of the log in the language of the settings.
+    pub fn say(&self, text: &Text) -> String {
+        text.say(self.config.lang)
+    }
+
+    /// Names this start of this server; fences it from any other process with the same install id.
+    pub fn boot_id(&self) -> String {
+        read(&self.boot_id)
+    }
+
+    /// Takes a new boot id, when another process turned out to use the same one (a machine copied while running).
+    pub fn renew_boot_id(&self) -> String {
+        let id = new_boot_id();
+        write(&self.boot_id, id.clone());
+        id
+    }
+
+    /// This cluster's name as last read from the database.
+    pub fn name(&self) -> String {
+        read(&self.name)
+    }
+
+    pub fn set_name(&self, name: String) {
+        write(&self.name, name);
+    }
+
+    /// Remembers when the last beat that landed was sent (not when its answer came).
+    pub fn beat_landed(&self, sent: Instant) {
+        write(&self.last_beat, Some(sent));
+    }
+
+    /// For how long no beat has landed, if that is so long that others may soon take over: the offline limit less one
+    /// interval. Measured with the monotonic clock of this machine.
+    pub fn fenced(&self, now: Instant) -> Option<Duration> {
+        let silent = now.saturating_duration_since(read(&self.last_beat)?);
+        let limit = Duration::from_secs(u64::from(self.config.heart_seconds * (OFFLINE_INTERVALS - 1)));
+        (silent > limit).then_some(silent)
+    }
+}
+
+fn new_boot_id() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// A panic while writing one of these whole values cannot leave it half written, so a poisoned lock is read on.
+fn read<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}
+
+fn write<T>(lock: &RwLock<T>, value: T) {
+    *lock.write().unwrap_or_else(std::sync::PoisonError::into_inner) = value;
+}

@@ -1,0 +1,400 @@
+//! Calls the roll: registers this server's row, beats, and steps back when the row belongs to somebody else.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::{Conn, TxOpts};
+use tokio::sync::watch;
+use tokio::time::{Instant as Tick, sleep_until, timeout};
+
+use super::portrait::SelfPortrait;
+use super::queries;
+use super::roll::{self, Holder};
+use crate::app::{App, Standing};
+use crate::db::migrations;
+use crate::error::{Error, Result, chain};
+use crate::i18n::Text;
+
+/// First pause while the database has not answered since the start; doubles up to [`MOST_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const MOST_BACKOFF: Duration = Duration::from_secs(15);
+/// After a beat that failed the next one comes this soon, however long the interval is.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long the last word may take when the server stops.
+const LAST_WORD: Duration = Duration::from_millis(1500);
+
+/// One server's heart: a connection of its own, and what it believes about its row.
+#[derive(Debug)]
+pub struct Heart {
+    app: App,
+    conn: Option<Conn>,
+    stage: Stage,
+    /// How long the last beat that landed took, in milliseconds.
+    took_ms: f64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The schema is not known to be ours yet.
+    Opening,
+    Registering,
+    /// `seq` is the number of our last beat; `unsure` beats may have landed without our hearing of it.
+    Beating {
+        seq: Option<u64>,
+        unsure: u64,
+    },
+    /// Another process holds our install id; what it looked like at the last look.
+    Waiting {
+        seen: Box<Holder>,
+    },
+    Removed,
+}
+
+impl Heart {
+    pub fn new(app: App) -> Heart {
+        Heart {
+            app,
+            conn: None,
+            stage: Stage::Opening,
+            took_ms: 0.0,
+        }
+    }
+
+    /// Ticks until `stop` turns true, then says the last word.
+    ///
+    /// # Errors
+    /// What no retry mends at the start: the database refuses us for good, or its schema is newer than we are.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let mut due = Tick::now();
+        let mut failures: u32 = 0;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = sleep_until(due) => {}
+            }
+            let result = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                result = self.tick() => result,
+            };
+            match result {
+                Ok(()) => {
+                    if failures > 0 {
+                        tracing::info!(failures, "{}", self.app.say(&Text::new("heart.back")));
+                    }
+                    failures = 0;
+                    due = self.next(due);
+                }
+                Err(error @ Error::Invalid(_)) if self.is_starting() => return Err(error),
+                Err(error) => {
+                    self.failed(&error, failures);
+                    due = Tick::now() + self.pause(failures);
+                    failures += 1;
+                }
+            }
+        }
+        self.last_word().await;
+        Ok(())
+    }
+
+    /// One step: whatever the row and the stage ask for. Safe to repeat; takes at most half an interval, except for
+    /// migrations.
+    ///
+    /// # Errors
+    /// The database does not answer, or refuses; the next tick is the retry.
+    pub async fn tick(&mut self) -> Result<()> {
+        if matches!(self.stage, Stage::Opening) {
+            migrations::run(&self.app.db).await?;
+            self.stage = Stage::Registering;
+        }
+        let limit = self.interval() / 2;
+        match timeout(limit, self.step()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.conn = None;
+                Err(error)
+            }
+            Err(_) => {
+                self.conn = None;
+                Err(Error::timed_out("no answer within half an interval"))
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        if self.conn.is_none() {
+            self.conn = Some(self.app.db.own_conn().await?);
+        }
+        if matches!(self.stage, Stage::Registering) {
+            self.register().await?;
+        }
+        match &self.stage {
+            Stage::Beating { .. } => self.beat().await,
+            Stage::Waiting { .. } => self.look_at_other().await,
+            Stage::Opening | Stage::Registering | Stage::Removed => Ok(()),
+        }
+    }
+
+    fn conn(&mut self) -> Result<&mut Conn> {
+        self.conn.as_mut().ok_or_else(|| Error::timed_out("no connection"))
+    }
+
+    /// Takes the row, or learns why not. One transaction with the row locked.
+    async fn register(&mut self) -> Result<()> {
+        let me = SelfPortrait::of(&self.app);
+        let app = self.app.clone();
+        let conn = self.conn()?;
+        // Only a row that exists is locked: a lock on the gap where it will stand would make servers that start
+        // together on an empty table wait for each other until one is turned away.
+        let exists = roll::holder(conn, &me.install_id).await?.is_some();
+        let mut tx = conn.start_transaction(TxOpts::default()).await?;
+        let holder = if exists {
+            roll::locked_holder(&mut tx, &me.install_id).await?
+        } else {
+            None
+        };
+        let next = match holder {
+            None => {
+                roll::insert(&mut tx, &me, &me.first_name()).await?;
+                Stage::Beating {
+                    seq: Some(0),
+                    unsure: 0,
+                }
+            }
+            Some(holder) if holder.removed_at.is_some() => {
+                tell_removed(&app, &holder);
+                Stage::Removed
+            }
+            Some(holder) if holder.is_free_for(&me) && roll::adopt(&mut tx, &me, &holder).await? => {
+                tell_changed_cluster_id(&app, &holder);
+                Stage::Beating {
+                    seq: Some(holder.beat_seq),
+                    unsure: 0,
+                }
+            }
+            Some(holder) => Stage::Waiting { seen: Box::new(holder) },
+        };
+        tx.commit().await?;
+        if let Stage::Beating { .. } = next {
+            self.works().await?;
+        }
+        self.stage = next;
+        Ok(())
+    }
+
+    async fn works(&mut self) -> Result<()> {
+        let install_id = self.app.install.id.clone();
+        if let Some(name) = queries::name(self.conn()?, &install_id).await? {
+            self.app.set_name(name);
+        }
+        self.app.standing.send_replace(Standing::Working);
+        tracing::info!(
+            boot_id = self.app.boot_id(),
+            "{}",
+            self.app.say(&Text::new("heart.registered"))
+        );
+        Ok(())
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        let app = self.app.clone();
+        let (sent, took_ms) = (Instant::now(), self.took_ms);
+        let boot_id = app.boot_id();
+        // Until the answer is here, the beat may have landed or not.
+        let Stage::Beating { seq: known, unsure } = &mut self.stage else {
+            return Ok(());
+        };
+        let (known, beats) = (*known, *unsure + 1);
+        *unsure = beats;
+        let landed = roll::beat(
+            self.conn()?,
+            &app.install.id,
+            &boot_id,
+            app.config.heart_seconds,
+            took_ms,
+        )
+        .await?;
+        let Some(seq) = landed else {
+            return self.lost_row().await;
+        };
+        self.took_ms = sent.elapsed().as_secs_f64() * 1000.0;
+        app.metrics.beat_seconds.observe(sent.elapsed().as_secs_f64());
+        app.beat_landed(sent);
+        self.stage = Stage::Beating {
+            seq: Some(seq),
+            unsure: 0,
+        };
+        if known.is_some_and(|known| seq > known + beats) {
+            return self.share_no_boot_id(&boot_id, seq).await;
+        }
+        Ok(())
+    }
+
+    /// Somebody else beats with our boot id: a machine copied while we ran. The first of the two to take a new boot id
+    /// keeps the row; the other one finds it lost at its next beat.
+    async fn share_no_boot_id(&mut self, old: &str, seq: u64) -> Result<()> {
+        let app = self.app.clone();
+        let new = app.renew_boot_id();
+        tracing::warn!(old, new, "{}", app.say(&Text::new("heart.shared_boot")));
+        if roll::rename_boot(self.conn()?, &app.install.id, (old, seq), &new).await? {
+            return Ok(());
+        }
+        self.lost_row().await
+    }
+
+    /// Our beat met no row. Reads it once and steps back.
+    async fn lost_row(&mut self) -> Result<()> {
+        let install_id = self.app.install.id.clone();
+        match roll::holder(self.conn()?, &install_id).await? {
+            None => {
+                self.stage = Stage::Removed;
+                self.app.standing.send_replace(Standing::Removed {
+                    by: String::new(),
+                    at: None,
+                });
+                tracing::error!("{}", self.app.say(&Text::new("heart.row_gone")));
+            }
+            Some(holder) if holder.removed_at.is_some() => {
+                tell_removed(&self.app, &holder);
+                self.stage = Stage::Removed;
+            }
+            Some(holder) => {
+                self.stage = Stage::Waiting { seen: Box::new(holder) };
+                self.look_at_other().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// While another process holds our install id: report ourselves, and take the row only when the other was silent
+    /// past its limit at this look and has not beaten since the last one.
+    async fn look_at_other(&mut self) -> Result<()> {
+        let me = SelfPortrait::of(&self.app);
+        let Stage::Waiting { seen } = &self.stage else {
+            return Ok(());
+        };
+        let last_seen = (seen.boot_id.clone(), seen.beat_seq);
+        let Some(now) = roll::holder(self.conn()?, &me.install_id).await? else {
+            self.stage = Stage::Registering;
+            return Ok(());
+        };
+        if now.removed_at.is_some() {
+            tell_removed(&self.app, &now);
+            self.stage = Stage::Removed;
+            return Ok(());
+        }
+        let silent = (now.boot_id.as_str(), now.beat_seq) == (last_seen.0.as_str(), last_seen.1);
+        if silent && now.is_free_for(&me) {
+            self.stage = Stage::Registering;
+            return Ok(());
+        }
+        roll::report_duplicate(self.conn()?, &me).await?;
+        let standing = Standing::Duplicate {
+            host: now.host.clone(),
+            path: now.data_path.clone(),
+        };
+        if *self.app.standing.borrow() != standing {
+            let text = Text::new("heart.duplicate")
+                .with("host", &now.host)
+                .with("path", &now.data_path)
+                .with("own_host", &me.host)
+                .with("own_path", &me.data_path);
+            tracing::error!("{}", self.app.say(&text));
+            self.app.standing.send_replace(standing);
+        }
+        self.stage = Stage::Waiting { seen: Box::new(now) };
+        Ok(())
+    }
+
+    /// Marks the row stopped (or takes back the report of a duplicate), within 1.5 s.
+    pub async fn last_word(&mut self) {
+        let result = timeout(LAST_WORD, async {
+            let (install_id, boot_id) = (self.app.install.id.clone(), self.app.boot_id());
+            // A tick cut off by the stop may have left its connection in the middle of an answer.
+            self.conn = Some(self.app.db.own_conn().await?);
+            match self.stage {
+                Stage::Beating { .. } => roll::stop(self.conn()?, &install_id, &boot_id).await?,
+                Stage::Waiting { .. } => roll::withdraw_duplicate(self.conn()?, &install_id, &boot_id).await?,
+                Stage::Opening | Stage::Registering | Stage::Removed => {}
+            }
+            Ok::<(), Error>(())
+        });
+        match result.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{}: {}", self.app.say(&Text::new("heart.unsaid")), chain(&error)),
+            Err(_) => tracing::warn!("{}", self.app.say(&Text::new("heart.unsaid"))),
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(u64::from(self.app.config.heart_seconds))
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self.stage, Stage::Opening | Stage::Registering)
+    }
+
+    /// Fixed rate; only the second beat is moved by up to a tenth, so that servers started together do not beat
+    /// together. Beats missed meanwhile are not made up for.
+    fn next(&self, last: Tick) -> Tick {
+        let mut interval = match self.stage {
+            Stage::Waiting { .. } => self.interval().min(RETRY),
+            _ => self.interval(),
+        };
+        if let Stage::Beating { seq: Some(seq), .. } = self.stage
+            && seq <= 1
+        {
+            interval = jittered(interval, &self.app.boot_id());
+        }
+        let mut next = last + interval;
+        while next <= Tick::now() {
+            next += interval;
+        }
+        next
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        match self.is_starting() {
+            true => FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(MOST_BACKOFF),
+            false => self.interval().min(RETRY),
+        }
+    }
+
+    /// Says once that it fails, and why; the end of the failure is said by [`Heart::run`].
+    fn failed(&self, error: &Error, failures: u32) {
+        self.app.metrics.beats_missed.inc();
+        if self.is_starting() {
+            self.app.standing.send_replace(Standing::Starting(Some(chain(error))));
+        }
+        if failures == 0 {
+            let text = Text::new("heart.failed").with("place", &self.app.db.place);
+            tracing::warn!("{}: {}", self.app.say(&text), chain(error));
+        }
+    }
+}
+
+fn tell_removed(app: &App, holder: &Holder) {
+    let text = Text::new("heart.removed").with("by", &holder.removed_by);
+    tracing::error!("{}", app.say(&text));
+    app.standing.send_replace(Standing::Removed {
+        by: holder.removed_by.clone(),
+        at: holder.removed_at,
+    });
+}
+
+fn tell_changed_cluster_id(app: &App, holder: &Holder) {
+    let new = &app.config.cluster_id;
+    if holder.cluster_id != *new {
+        let text = Text::new("heart.cluster_id_changed")
+            .with("old", &holder.cluster_id)
+            .with("new", new);
+        tracing::warn!("{}", app.say(&text));
+    }
+}
+
+/// Up to a tenth more or less, different for each start.
+fn jittered(interval: Duration, boot_id: &str) -> Duration {
+    let seed = boot_id
+        .get(..4)
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+        .unwrap_or(0x8000);
+    interval.mul_f64(0.9 + 0.2 * f64::from(seed) / 65536.0)
+}

@@ -1,0 +1,144 @@
+//! The clusters: who is here, alive, and where.
+
+pub mod heartbeat;
+pub mod list;
+pub mod portrait;
+pub mod queries;
+pub mod roll;
+pub mod state;
+
+use std::sync::Arc;
+
+use askama::Template;
+use poem::http::StatusCode;
+use poem::web::{Data, Path};
+use poem::{Endpoint, IntoResponse, Request, Response, Route, get, handler};
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::install::is_install_id;
+use crate::web::{Hx, filters};
+use list::{List, Wanted};
+use queries::{Details, Row};
+use state::{State, rule};
+
+pub fn routes() -> Route {
+    Route::new().at("/", get(index)).at("/:install_id", get(show))
+}
+
+#[derive(Template)]
+#[template(path = "clusters/index.html", blocks = ["list"])]
+struct Index {
+    list: List,
+}
+
+#[derive(Template)]
+#[template(path = "clusters/show.html", blocks = ["facts"])]
+struct Show {
+    row: Row,
+    details: Details,
+    is_own: bool,
+}
+
+/// `GET /clusters`
+#[handler]
+async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
+    let mut wanted = Wanted::parse(req.uri().query().unwrap_or_default());
+    let (counts, rows) = if wanted.impossible {
+        (Vec::new(), Vec::new())
+    } else {
+        let mut conn = app.db.conn().await?;
+        let counts = queries::counts(&mut conn, &wanted).await?;
+        let from = wanted.settle(matching(&counts, wanted.state));
+        let rows = queries::page(&mut conn, &wanted, from).await?;
+        (counts, rows)
+    };
+    let status = if wanted.impossible {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let list = List {
+        total: matching(&counts, wanted.state),
+        own_install_id: app.install.id.clone(),
+        own_interval_s: app.config.heart_seconds,
+        wanted,
+        rows,
+        counts,
+    };
+    let page = Index { list };
+    hx.answer(status, &page, &page.as_list())
+}
+
+/// How many rows the list has over all its pages.
+fn matching(counts: &[(State, u64)], wanted: Option<State>) -> u64 {
+    counts
+        .iter()
+        .filter(|(state, _)| wanted.is_none_or(|wanted| wanted == *state))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+/// `GET /clusters/{install_id}`
+#[handler]
+async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result<Response> {
+    let missing =
+        || Error::NotFound(Text::new("clusters.missing").with("id", install_id.chars().take(40).collect::<String>()));
+    if !is_install_id(&install_id) {
+        return Err(missing());
+    }
+    let mut conn = app.db.conn().await?;
+    let (row, details) = queries::by_install_id(&mut conn, &install_id)
+        .await?
+        .ok_or_else(missing)?;
+    let page = Show {
+        is_own: row.install_id == app.install.id,
+        row,
+        details,
+    };
+    hx.render(&page, &page.as_facts())
+}
+
+impl Show {
+    fn rule(&self) -> Text {
+        rule(self.row.interval_s)
+    }
+
+    /// Seconds since the last beat by the database's clock, to a tenth.
+    fn age(&self) -> Option<String> {
+        self.details
+            .age_us
+            .map(|age| format!("{:.1}", age as f64 / 1_000_000.0))
+    }
+
+    /// The last beats, newest first: when, and how long the one before it took at the database in milliseconds.
+    fn beats(&self) -> Vec<(Option<chrono::NaiveDateTime>, String)> {
+        let beat = |entry: &str| {
+            let (at, took) = entry.split_once('/')?;
+            Some((Some(at.parse().ok()?), took.to_owned()))
+        };
+        self.details.beats.split(' ').take(12).filter_map(beat).collect()
+    }
+
+    fn other(&self) -> Option<(&str, &str)> {
+        (self.row.state == State::Duplicate).then_some((
+            self.details.duplicate_host.as_str(),
+            self.details.duplicate_path.as_str(),
+        ))
+    }
+}
+
+/// Fills in this cluster's name for the frame of each page; a fragment has no frame.
+pub async fn name_for_frame<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    if let Some(app) = req.data::<App>()
+        && !Hx::of(&req).wants_block()
+    {
+        let mut conn = app.db.conn().await?;
+        let name = queries::name(&mut conn, &app.install.id).await.map_err(Error::from)?;
+        if let Some(name) = name {
+            app.set_name(name);
+        }
+    }
+    next.call(req).await.map(IntoResponse::into_response)
+}

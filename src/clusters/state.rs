@@ -1,0 +1,160 @@
+//! The state of a cluster: what it is called, since when it holds, and the rule with its numbers.
+
+use chrono::{NaiveDateTime, TimeDelta};
+use mysql_async::prelude::FromValue;
+use mysql_async::{FromValueError, Value};
+
+use crate::app::OFFLINE_INTERVALS;
+use crate::i18n::Text;
+
+/// Computed by the database from the row ([`super::queries::STATE`]); never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Online,
+    Late,
+    Offline,
+    Stopped,
+    Never,
+    Duplicate,
+}
+
+impl State {
+    pub const ALL: [State; 6] = [
+        State::Online,
+        State::Late,
+        State::Offline,
+        State::Stopped,
+        State::Never,
+        State::Duplicate,
+    ];
+
+    /// The word in the URL and in SQL.
+    pub fn code(self) -> &'static str {
+        match self {
+            State::Online => "online",
+            State::Late => "late",
+            State::Offline => "offline",
+            State::Stopped => "stopped",
+            State::Never => "never",
+            State::Duplicate => "duplicate",
+        }
+    }
+
+    pub fn parse(code: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.code() == code)
+    }
+
+    /// The key of its name.
+    pub fn name(self) -> Text {
+        Text::new(match self {
+            State::Online => "state.online",
+            State::Late => "state.late",
+            State::Offline => "state.offline",
+            State::Stopped => "state.stopped",
+            State::Never => "state.never",
+            State::Duplicate => "state.duplicate",
+        })
+    }
+
+    /// The colour word of the style sheet; the state is always said in words beside it.
+    pub fn colour(self) -> &'static str {
+        match self {
+            State::Online => "green",
+            State::Late => "yellow",
+            State::Offline => "red",
+            State::Stopped => "secondary",
+            State::Never => "azure",
+            State::Duplicate => "purple",
+        }
+    }
+
+    /// Whether another process must keep its hands off (takeover, deletion).
+    pub fn is_alive(self) -> bool {
+        matches!(self, State::Online | State::Late)
+    }
+}
+
+impl FromValue for State {
+    type Intermediate = StateText;
+}
+
+/// The word on its way from the database.
+pub struct StateText(State, Value);
+
+impl TryFrom<Value> for StateText {
+    type Error = FromValueError;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let known = match &value {
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok().and_then(State::parse),
+            _ => None,
+        };
+        match known {
+            Some(state) => Ok(StateText(state, value)),
+            None => Err(FromValueError(value)),
+        }
+    }
+}
+
+impl From<StateText> for State {
+    fn from(text: StateText) -> State {
+        text.0
+    }
+}
+
+impl From<StateText> for Value {
+    fn from(text: StateText) -> Value {
+        text.1
+    }
+}
+
+/// Seconds after the last beat from which a cluster with this interval is late: 1.5 intervals and one second.
+pub fn late_after(interval_s: u32) -> TimeDelta {
+    TimeDelta::milliseconds(i64::from(interval_s) * 1500 + 1000)
+}
+
+/// Seconds after the last beat from which it is offline: three intervals.
+pub fn offline_after(interval_s: u32) -> TimeDelta {
+    TimeDelta::seconds(i64::from(interval_s) * i64::from(OFFLINE_INTERVALS))
+}
+
+/// The rule in a sentence, with the numbers of this interval.
+pub fn rule(interval_s: u32) -> Text {
+    let late = late_after(interval_s).num_milliseconds();
+    Text::new("clusters.rule")
+        .with("interval", interval_s)
+        .with(
+            "late",
+            if late % 1000 == 0 {
+                (late / 1000).to_string()
+            } else {
+                format!("{:.1}", late as f64 / 1000.0)
+            },
+        )
+        .with("offline", offline_after(interval_s).num_seconds())
+}
+
+/// The times a state can hold since.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    pub interval_s: u32,
+    pub created_at: NaiveDateTime,
+    pub beat_at: Option<NaiveDateTime>,
+    pub online_since: Option<NaiveDateTime>,
+    pub stopped_at: Option<NaiveDateTime>,
+    pub duplicate_since: Option<NaiveDateTime>,
+}
+
+impl Times {
+    /// Since when the state holds, by the database's clock.
+    pub fn since(&self, state: State) -> Option<NaiveDateTime> {
+        match state {
+            State::Online => self.online_since,
+            State::Late => self.beat_at.map(|at| at + late_after(self.interval_s)),
+            State::Offline => self.beat_at.map(|at| at + offline_after(self.interval_s)),
+            State::Stopped => self.stopped_at,
+            State::Never => Some(self.created_at),
+            State::Duplicate => self.duplicate_since,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `jpom.db.url` in both its forms: `mysql://…` and the JDBC addresses of a Jpom installation.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::source::{Found, Source};
+use crate::error::Result;
+
+/// How far the database's TLS certificate is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    Off,
+    /// Encrypted, but whoever answers is believed.
+    Unverified,
+    /// The certificate must come from a known authority.
+    Authority,
+    /// … and be made out to the host in the address.
+    Full,
+}
+
+/// Where the shared database is and who we are there.
+#[derive(Clone)]
+pub struct Database {
+    pub host: String,
+    pub port: u16,
+    /// A unix socket instead of host and port.
+    pub socket: Option<String>,
+    pub name: String,
+    pub user: String,
+    pub password: String,
+    pub tls: Tls,
+    /// A PEM file with the authority to believe besides the usual ones.
+    pub authority: Option<PathBuf>,
+}
+
+/// Never prints the password.
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Database").field(&self.to_string()).finish()
+    }
+}
+
+/// `user@host:port/name`, for messages.
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.socket {
+            Some(socket) => write!(f, "{}@{socket}/{}", self.user, self.name),
+            None => write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.name),
+        }
+    }
+}
+
+/// The database the settings name, or none when `jpom.db.url` is empty.
+pub(super) fn read(source: &Source) -> Result<Option<Database>> {
+    let Some(found) = source.get("jpom.db.url") else {
+        return Ok(None);
+    };
+    let value = |key: &str| source.get(key).map(|found| found.value);
+    let mut database = parse(&found)?;
+    if let Some(user) = value("jpom.db.user-name") {
+        database.user = user;
+    }
+    if let Some(password) = value("jpom.db.user-pwd") {
+        database.password = password;
+    }
+    if database.user.is_empty() {
+        return Err(Found {
+            key: "jpom.db.user-name".into(),
+            value: String::new(),
+            place: found.place,
+        }
+        .wrong("config.allowed.db_user"));
+    }
+    Ok(Some(database))
+}
+
+fn parse(found: &Found) -> Result<Database> {
+    let wrong = || found.wrong("config.allowed.db_url");
+    let address = found.value.strip_prefix("jdbc:").unwrap_or(&found.value);
+    if address.starts_with("h2:") || address.starts_with("postgresql:") {
+        return Err(found.wrong("config.allowed.db_kind"));
+    }
+    let url = Url::parse(address).map_err(|_| wrong())?;
+    let name = url.path().trim_start_matches('/');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-$".contains(&b);
+    let known_name = (1..=64).contains(&name.len()) && name.bytes().all(plain);
+    if !matches!(url.scheme(), "mysql" | "mariadb") || !known_name {
+        return Err(wrong());
+    }
+    let option = |names: &[&str]| {
+        url.query_pairs()
+            .find(|(key, _)| names.contains(&key.as_ref()))
+            .map(|(_, value)| value.into_owned())
+    };
+    let decode = |text: &str| percent_decode(text).ok_or_else(wrong);
+    Ok(Database {
+        host: url.host_str().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned(),
+        port: url.port().unwrap_or(3306),
+        socket: option(&["socket", "localSocket"]),
+        name: name.to_owned(),
+        user: decode(url.username())?,
+        password: decode(url.password().unwrap_or_default())?,
+        tls: tls(option(&["sslMode", "ssl-mode"]), option(&["useSSL"])).ok_or_else(wrong)?,
+        authority: option(&["serverSslCert", "sslCa"]).map(PathBuf::from),
+    })
+}
+
+/// The modes of MySQL's and MariaDB's JDBC drivers. `PREFERRED` would fall back to plain text silently, so it is
+/// taken as what the driver then often does: no TLS.
+fn tls(mode: Option<String>, use_ssl: Option<String>) -> Option<Tls> {
+    let mode = mode.map(|mode| mode.to_ascii_lowercase().replace('-', "_"));
+    match mode.as_deref() {
+        Some("disabled" | "disable" | "preferred") => Some(Tls::Off),
+        Some("required" | "trust") => Some(Tls::Unverified),
+        Some("verify_ca") => Some(Tls::Authority),
+        Some("verify_identity" | "verify_full") => Some(Tls::Full),
+        Some(_) => None,
+        None if use_ssl.as_deref() == Some("true") => Some(Tls::Unverified),
+        None => Some(Tls::Off),
+    }
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}

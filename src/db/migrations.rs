@@ -1,0 +1,108 @@
+//! Brings the schema up to date: numbered files, each run once, one server at a time.
+
+use std::time::Duration;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+
+/// The files of `migrations/`, in order. Numbers start at 1 without gaps; a landed file is never edited.
+pub const ALL: &[(&str, &str)] = &[("0001_cluster", include_str!("../../migrations/0001_cluster.sql"))];
+
+/// How long one server waits for another that migrates.
+const LOCK_SECONDS: u32 = 60;
+/// How long all of it may take before the start tries again.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// A named lock is server-wide, so its name carries the schema. On a Galera cluster it holds per node only; each file
+/// can therefore run twice without harm.
+const LOCK_NAME: &str = "concat('muster.migrations.', sha1(database()))";
+
+const TABLE: &str = "create table if not exists migration (
+    version int unsigned not null primary key,
+    name varchar(100) not null,
+    program varchar(50) not null,
+    applied_at datetime(6) not null default current_timestamp(6)
+) engine = innodb default charset = utf8mb4 collate = utf8mb4_unicode_520_ci";
+
+/// Applies what is missing.
+///
+/// # Errors
+/// [`Error::Invalid`] when the schema is newer than this program or the user may not create tables;
+/// [`Error::Unavailable`] when another server keeps the lock for a minute.
+pub async fn run(db: &Db) -> Result<()> {
+    match timeout(LIMIT, run_all(db)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::timed_out("migrations did not end within 10 min")),
+    }
+}
+
+async fn run_all(db: &Db) -> Result<()> {
+    // A connection of its own: when it goes, the lock goes with it.
+    let mut conn = db.own_conn().await?;
+    db.check_version(&mut conn).await?;
+    if version(&mut conn).await? == newest() {
+        return conn.disconnect().await.map_err(Error::from);
+    }
+    let got: Option<Option<i32>> = conn
+        .query_first(format!("select get_lock({LOCK_NAME}, {LOCK_SECONDS})"))
+        .await?;
+    if got.flatten() != Some(1) {
+        return Err(Error::timed_out("another server is still migrating the database"));
+    }
+    let result = run_missing(db, &mut conn).await;
+    conn.disconnect().await?;
+    result
+}
+
+async fn run_missing(db: &Db, conn: &mut Conn) -> Result<()> {
+    conn.query_drop(TABLE).await.map_err(|error| db.refusal(error))?;
+    let at = version(conn).await?;
+    if at > newest() {
+        return Err(Error::Invalid(
+            Text::new("db.newer")
+                .with("place", &db.place)
+                .with("found", at)
+                .with("known", newest())
+                .with("program", newest_program(conn).await?)
+                .with("version", env!("CARGO_PKG_VERSION")),
+        ));
+    }
+    for (number, (name, sql)) in (1..).zip(ALL).skip(at as usize) {
+        conn.query_drop(*sql).await.map_err(|error| db.refusal(error))?;
+        let row = (number, *name, env!("CARGO_PKG_VERSION"));
+        conn.exec_drop("insert into migration (version, name, program) values (?, ?, ?)", row)
+            .await?;
+        tracing::info!(migration = name, "database migrated");
+    }
+    Ok(())
+}
+
+fn newest() -> u32 {
+    ALL.len() as u32
+}
+
+/// The schema's version; 0 for an empty database.
+async fn version(conn: &mut Conn) -> Result<u32> {
+    let exists: Option<u8> = conn
+        .query_first(
+            "select 1 from information_schema.tables where table_schema = database() and table_name = 'migration'",
+        )
+        .await?;
+    if exists.is_none() {
+        return Ok(0);
+    }
+    let newest: Option<Option<u32>> = conn.query_first("select max(version) from migration").await?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
+async fn newest_program(conn: &mut Conn) -> Result<String> {
+    let program: Option<String> = conn
+        .query_first("select program from migration order by version desc limit 1")
+        .await?;
+    Ok(program.unwrap_or_default())
+}

@@ -1,0 +1,160 @@
+//! The shared database: a pool for pages, connections of their own for what must not wait behind pages.
+
+pub mod embedded;
+pub mod migrations;
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
+use tokio::time::timeout;
+
+use crate::config::{Database, Tls};
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+
+/// How long a page waits for a connection before it answers 503.
+const CHECKOUT: Duration = Duration::from_secs(3);
+/// How long opening a connection of one's own may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Enough to keep two cores busy; sixteen servers then stay under MariaDB's default of 151 connections.
+const MOST_CONNECTIONS: usize = 8;
+
+/// Same answers on every server, whatever the database's own defaults: UTC, strict, and no endless wait for a row.
+const SESSION: &str = "set session time_zone = '+00:00', \
+    sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', \
+    innodb_lock_wait_timeout = 5, wait_timeout = 600";
+
+/// The oldest databases with everything this program uses (`skip locked`, expression defaults).
+const OLDEST_MARIADB: (u32, u32) = (10, 6);
+const OLDEST_MYSQL: (u32, u32) = (8, 0);
+
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: Pool,
+    opts: Opts,
+    /// `user@host:port/name`, for messages.
+    pub place: String,
+}
+
+impl Db {
+    /// Prepares the pool; connects to nothing yet.
+    pub fn new(database: &Database) -> Db {
+        let opts = opts(database);
+        Db {
+            pool: Pool::new(opts.clone()),
+            opts,
+            place: database.to_string(),
+        }
+    }
+
+    /// A connection of the pool.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after 3 s without one.
+    pub async fn conn(&self) -> Result<Conn> {
+        match timeout(CHECKOUT, self.pool.get_conn()).await {
+            Ok(conn) => Ok(conn?),
+            Err(_) => Err(Error::timed_out("no connection within 3 s")),
+        }
+    }
+
+    /// A connection outside the pool, for work that must not queue behind pages.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after 5 s, [`Error::Invalid`] when the database turns us away for good.
+    pub async fn own_conn(&self) -> Result<Conn> {
+        match timeout(CONNECT, Conn::new(self.opts.clone())).await {
+            Ok(conn) => conn.map_err(|error| self.refusal(error)),
+            Err(_) => Err(Error::timed_out("no answer to the connection within 5 s")),
+        }
+    }
+
+    /// Checks that the database is one this program can work with.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the version found and the ones needed.
+    pub async fn check_version(&self, conn: &mut Conn) -> Result<()> {
+        let version: String = conn.query_first("select version()").await?.unwrap_or_default();
+        let mut numbers = version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let oldest = if version.contains("MariaDB") {
+            OLDEST_MARIADB
+        } else {
+            OLDEST_MYSQL
+        };
+        if found < oldest {
+            return Err(Error::Invalid(
+                Text::new("db.too_old")
+                    .with("place", &self.place)
+                    .with("version", version),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refusals that no retry mends become [`Error::Invalid`] with the remedy; the rest stays what it was.
+    pub fn refusal(&self, error: mysql_async::Error) -> Error {
+        let mysql_async::Error::Server(server) = &error else {
+            return error.into();
+        };
+        let key = match server.code {
+            1045 | 1698 => "db.denied",
+            1049 => "db.unknown",
+            1044 | 1142 => "db.no_right",
+            1251 | 2059 => "db.plugin",
+            _ => return error.into(),
+        };
+        let name = self.opts.db_name().unwrap_or_default();
+        let user = self.opts.user().unwrap_or_default();
+        Error::Invalid(
+            Text::new(key)
+                .with("place", &self.place)
+                .with("name", name)
+                .with("user", user)
+                .with("cause", &server.message),
+        )
+    }
+
+    /// Connections of the pool: open ones, and the idle ones among them.
+    pub fn pool_sizes(&self) -> (i64, i64) {
+        let metrics = self.pool.metrics();
+        let count = |gauge: &std::sync::atomic::AtomicUsize| {
+            i64::try_from(gauge.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(i64::MAX)
+        };
+        (count(&metrics.connection_count), count(&metrics.connections_in_pool))
+    }
+
+    /// Closes the pool; connections still checked out are closed when they come back.
+    pub async fn close(self) {
+        let _ = timeout(CHECKOUT, self.pool.disconnect()).await;
+    }
+}
+
+fn opts(database: &Database) -> Opts {
+    let pool = PoolOpts::new()
+        .with_constraints(PoolConstraints::new(0, MOST_CONNECTIONS).unwrap_or_default())
+        // Every checkout would cost a round trip; SESSION is set once per connection instead.
+        .with_reset_connection(false)
+        .with_inactive_connection_ttl(Duration::from_secs(60));
+    let tls = (database.tls != Tls::Off).then(|| {
+        let authorities = database.authority.iter().map(|path| path.clone().into()).collect();
+        SslOpts::default()
+            .with_root_certs(authorities)
+            .with_danger_accept_invalid_certs(database.tls == Tls::Unverified)
+            .with_danger_skip_domain_validation(database.tls != Tls::Full)
+    });
+    OptsBuilder::default()
+        .ip_or_hostname(database.host.clone())
+        .tcp_port(database.port)
+        .socket(database.socket.clone())
+        .prefer_socket(false)
+        .user(Some(database.user.clone()))
+        .pass(Some(database.password.clone()))
+        .db_name(Some(database.name.clone()))
+        .tcp_keepalive(Some(Duration::from_secs(10)))
+        .setup(vec![SESSION])
+        .ssl_opts(tls)
+        .pool_opts(pool)
+        .into()
+}

@@ -1,0 +1,325 @@
+//! `muster demo`: two servers on one private database, to see what a cluster is.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::clusters::queries;
+use crate::config::{Config, Database};
+use crate::db::Db;
+use crate::db::embedded::{Embedded, Options, stop_orphan};
+use crate::error::{Error, Result};
+use crate::i18n::{Lang, Text};
+use crate::install;
+
+/// Short, so that a killed server is seen offline within 15 s.
+const HEART_SECONDS: &str = "5";
+/// A debug build on a slow disk migrates within this.
+const READY: Duration = Duration::from_secs(60);
+/// A server marks its row within 2 s of the signal.
+const STOP: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the demo keeps its state between runs
+    #[arg(long, value_name = "DIR", default_value = ".muster")]
+    data: PathBuf,
+    /// Throw the state of earlier runs away first
+    #[arg(long)]
+    fresh: bool,
+    /// Port of server A
+    #[arg(long, default_value_t = 2122)]
+    port_a: u16,
+    /// Port of server B
+    #[arg(long, default_value_t = 2123)]
+    port_b: u16,
+}
+
+/// One of the two servers.
+struct Member {
+    letter: &'static str,
+    data: PathBuf,
+    port: u16,
+    port_flag: &'static str,
+    /// What an operator might have called it.
+    name: &'static str,
+}
+
+/// Runs until Ctrl-C, then stops both servers and the database.
+///
+/// # Errors
+/// [`Error::Invalid`] and [`Error::Conflict`] are refusals to start, each with place and remedy.
+pub async fn run(args: Demo) -> Result<()> {
+    let lang = Config::lang_of_terminal();
+    let names = match lang {
+        Lang::ZhCn => ["华东构建集群", "华北构建集群"],
+        Lang::En => ["East builds", "North builds"],
+    };
+    let members = [
+        Member {
+            letter: "A",
+            data: args.data.join("a"),
+            port: args.port_a,
+            port_flag: "--port-a",
+            name: names[0],
+        },
+        Member {
+            letter: "B",
+            data: args.data.join("b"),
+            port: args.port_b,
+            port_flag: "--port-b",
+            name: names[1],
+        },
+    ];
+    for member in &members {
+        check_port(member).await?;
+    }
+    prepare(&args, lang).await?;
+    let _lock = install::lock(&args.data)?;
+    let mut asked = Signals::new()?;
+    say(lang, &Text::new("demo.database"));
+    let embedded = Embedded::start(
+        &args.data.join("mariadb"),
+        Options {
+            tcp: true,
+            durable: true,
+        },
+    )
+    .await?;
+    let database = embedded.database();
+    let (stop, stopped) = watch::channel(false);
+    let keeper = tokio::spawn(embedded.keep(stopped));
+    let mut children = Vec::new();
+    let result = tokio::select! {
+        result = start(&members, &database, &mut children, lang) => result,
+        () = asked.recv() => Ok(()),
+    };
+    if result.is_ok() {
+        watch_over(&members, &mut children, &mut asked, lang).await;
+    }
+    say(lang, &Text::new("demo.stopping"));
+    stop_all(children).await;
+    stop.send_replace(true);
+    let _ = keeper.await;
+    say(lang, &Text::new("demo.stopped").with("path", args.data.display()));
+    result
+}
+
+fn say(lang: Lang, text: &Text) {
+    eprintln!("{}", text.say(lang));
+}
+
+async fn check_port(member: &Member) -> Result<()> {
+    match tokio::net::TcpListener::bind(("127.0.0.1", member.port)).await {
+        Ok(_) => Ok(()),
+        Err(cause) => Err(Error::Invalid(
+            Text::new("demo.port_taken")
+                .with("port", member.port)
+                .with("flag", member.port_flag)
+                .with("letter", member.letter)
+                .with("cause", cause),
+        )),
+    }
+}
+
+/// Makes the state directory, or makes it anew. Only what a demo made is ever deleted.
+async fn prepare(args: &Demo, lang: Lang) -> Result<()> {
+    let unwritable = |cause: std::io::Error| {
+        Error::Invalid(
+            Text::new("install.unwritable")
+                .with("path", args.data.display())
+                .with("cause", cause),
+        )
+    };
+    if !args.fresh || !args.data.exists() {
+        return Ok(());
+    }
+    // Nobody else may be using what goes away, and an orphaned database must be stopped first.
+    drop(install::lock(&args.data)?);
+    for part in ["a", "b"] {
+        drop(install::lock(&args.data.join(part))?);
+    }
+    stop_orphan(&args.data.join("mariadb")).await?;
+    for part in ["a", "b", "mariadb"] {
+        match std::fs::remove_dir_all(args.data.join(part)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unwritable(cause));
+            }
+            _ => {}
+        }
+    }
+    say(lang, &Text::new("demo.fresh").with("path", args.data.display()));
+    Ok(())
+}
+
+/// Starts both servers, waits until they are on the roll, and describes them on the first run.
+async fn start(members: &[Member], database: &Database, children: &mut Vec<Child>, lang: Lang) -> Result<()> {
+    for member in members {
+        children.push(spawn(member, database, lang)?);
+    }
+    for (member, child) in members.iter().zip(children.iter_mut()) {
+        ready(member, child).await?;
+    }
+    let db = Db::new(database);
+    let mut conn = db.own_conn().await?;
+    for member in members {
+        let id = install::read(&member.data)?;
+        let address = format!("http://127.0.0.1:{}", member.port);
+        queries::describe(&mut conn, &id, member.name, &address, "demo").await?;
+    }
+    conn.disconnect().await?;
+    say(lang, &Text::new("demo.ready"));
+    for (member, child) in members.iter().zip(children.iter()) {
+        let url = format!("http://127.0.0.1:{}/clusters", member.port);
+        let line = Text::new("demo.server")
+            .with("letter", member.letter)
+            .with("name", member.name)
+            .with("url", url);
+        say(lang, &line.with("pid", child.id().unwrap_or_default()));
+    }
+    say(lang, &Text::new("demo.hint"));
+    Ok(())
+}
+
+/// A server of its own: own process, own group (Ctrl-C is ours to hand on), own data directory.
+fn spawn(member: &Member, database: &Database, lang: Lang) -> Result<Child> {
+    let internal = |cause: std::io::Error| Error::Internal(cause.into());
+    let program = std::env::current_exe().map_err(internal)?;
+    let log_path = member.data.with_extension("log");
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(internal)?;
+    Command::new(program)
+        .args([
+            "serve",
+            "--until-stdin-closes",
+            "--address",
+            "127.0.0.1",
+            "--port",
+            &member.port.to_string(),
+        ])
+        .arg("--data")
+        .arg(&member.data)
+        .env("JPOM_CLUSTER_ID", member.letter)
+        .env("JPOM_CLUSTER_HEART_SECOND", HEART_SECONDS)
+        .env(
+            "JPOM_DB_URL",
+            format!("mysql://{}:{}/{}", database.host, database.port, database.name),
+        )
+        .env("JPOM_DB_USER_NAME", &database.user)
+        .env("JPOM_DB_USER_PWD", &database.password)
+        .env("JPOM_SYSTEM_LANG", lang.code())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(log))
+        .process_group(0)
+        .spawn()
+        .map_err(internal)
+}
+
+/// Waits until `/readyz` says so, or until the server has ended and its log says why.
+async fn ready(member: &Member, child: &mut Child) -> Result<()> {
+    let end = Instant::now() + READY;
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(Error::Invalid(ended(member, &status.to_string())));
+        }
+        if timeout(Duration::from_secs(3), is_ready(member.port))
+            .await
+            .is_ok_and(|ready| ready.unwrap_or(false))
+        {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(Error::Invalid(ended(member, "not ready within 60 s")));
+        }
+        sleep(Duration::from_millis(30)).await;
+    }
+}
+
+fn ended(member: &Member, status: &str) -> Text {
+    let log = member.data.with_extension("log");
+    Text::new("demo.server_ended")
+        .with("letter", member.letter)
+        .with("status", status)
+        .with("log", log.display())
+}
+
+/// One request by hand: a client library for a single local line would weigh more than this.
+async fn is_ready(port: u16) -> std::io::Result<bool> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
+}
+
+/// Until Ctrl-C; a server that ends meanwhile is told of and left ended, so that one can watch the list.
+async fn watch_over(members: &[Member], children: &mut [Child], asked: &mut Signals, lang: Lang) {
+    let mut told = [false; 2];
+    loop {
+        for ((member, child), told) in members.iter().zip(children.iter_mut()).zip(told.iter_mut()) {
+            if let (false, Ok(Some(status))) = (*told, child.try_wait()) {
+                say(lang, &ended(member, &status.to_string()));
+                *told = true;
+            }
+        }
+        tokio::select! {
+            () = asked.recv() => return,
+            () = sleep(Duration::from_millis(300)) => {}
+        }
+    }
+}
+
+async fn stop_all(children: Vec<Child>) {
+    for child in &children {
+        if let Some(pid) = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw)
+        {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    for mut child in children {
+        if timeout(STOP, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+    }
+}
+
+/// The ways a person ends the demo.
+struct Signals([tokio::signal::unix::Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let one = |kind| signal(kind).map_err(|cause| Error::Internal(cause.into()));
+        Ok(Signals([
+            one(SignalKind::interrupt())?,
+            one(SignalKind::terminate())?,
+            one(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn recv(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

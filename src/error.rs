@@ -1,0 +1,96 @@
+//! The one error type: each variant is named by what the person who meets it should do next.
+
+use std::fmt;
+
+use crate::i18n::Text;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug)]
+pub enum Error {
+    /// Look elsewhere: the thing does not exist (404).
+    NotFound(Text),
+    /// Not from here: the request did not come from one of our own pages (403).
+    Forbidden(Text),
+    /// Correct what was given: a form, an address, a setting, a file (422; at start: refuse to start).
+    Invalid(Text),
+    /// Look again: somebody else was there first (409).
+    Conflict(Text),
+    /// Try again shortly: the database does not answer (503).
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// Call somebody: this is our own fault (500).
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// An [`Error::Unavailable`] that says only which wait was given up.
+    pub fn timed_out(what: &'static str) -> Error {
+        Error::Unavailable(what.into())
+    }
+
+    /// The sentence for the person; causes inside the program stay in the log.
+    pub fn text(&self) -> Text {
+        match self {
+            Error::NotFound(text) | Error::Forbidden(text) | Error::Invalid(text) | Error::Conflict(text) => {
+                text.clone()
+            }
+            Error::Unavailable(_) => Text::new("error.unavailable"),
+            Error::Internal(_) => Text::new("error.internal"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unavailable(_) => f.write_str("the database cannot be reached"),
+            Error::Internal(_) => f.write_str("internal error"),
+            other => f.write_str(&other.text().say(crate::i18n::Lang::En)),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Unavailable(cause) | Error::Internal(cause) => Some(cause.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
+impl From<mysql_async::Error> for Error {
+    fn from(error: mysql_async::Error) -> Error {
+        match &error {
+            mysql_async::Error::Io(_) | mysql_async::Error::Driver(_) => Error::Unavailable(error.into()),
+            mysql_async::Error::Server(server) if gone_for_now(server.code) => Error::Unavailable(error.into()),
+            _ => Error::Internal(error.into()),
+        }
+    }
+}
+
+/// Server errors that pass by themselves: too many connections, shutting down, killed, lock wait, deadlock, read-only.
+fn gone_for_now(code: u16) -> bool {
+    matches!(
+        code,
+        1040 | 1053 | 1077 | 1152 | 1158..=1161 | 1203 | 1205 | 1213 | 1226 | 1290 | 1317 | 1836 | 1927 | 3024 | 3169
+    )
+}
+
+impl From<askama::Error> for Error {
+    fn from(error: askama::Error) -> Error {
+        Error::Internal(error.into())
+    }
+}

@@ -1,0 +1,37 @@
+//! Muster keeps the roll of several server installs on one shared database.
+//!
+//! The modules stand in dependency order: each uses only those above it (`tests/house.rs` checks).
+
+/// Texts in Chinese and English.
+#[macro_use]
+pub mod i18n;
+/// The one error type, named by what the person should do next.
+pub mod error;
+/// Every setting: key, default, what is allowed.
+pub mod config;
+/// The data directory: `INSTALL.json` and the lock.
+pub mod install;
+/// The shared database: pool, migrations, the private MariaDB.
+pub mod db;
+/// What `/metrics` tells about this process.
+pub mod metrics;
+/// What handlers and loops may need.
+pub mod app;
+/// The log: readable or JSON lines, each with the install id.
+pub mod log;
+/// Pages and fragments, errors as pages, headers, static files.
+pub mod web;
+/// The clusters: who is here, alive, and where.
+pub mod clusters;
+/// What this server says of itself: health, identity, metrics, preferences.
+pub mod system;
+/// Every address, by feature.
+pub mod routes;
+/// `muster identity`: this install's id, a new one, or that of a lost data directory.
+pub mod identity;
+/// `muster serve`: one server from start to stop.
+pub mod serve;
+/// `muster demo`: two servers on one private database.
+pub mod demo;
+
+rust_i18n::i18n!("src", fallback = "en");

@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use muster::config::Config;
+use muster::error::{Error, chain};
+use muster::{demo, identity, serve};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    about = "Logical cluster management: several servers on one MySQL/MariaDB database"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one server
+    Serve(serve::Serve),
+    /// Run two servers on one private database, to look around
+    Demo(demo::Demo),
+    /// Show or change which cluster this install is
+    Identity(identity::Identity),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("muster: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Identity(args) => {
+                let done = identity::run(args).await?;
+                println!("{}", done.say(Config::lang_of_terminal()));
+                Ok(())
+            }
+        }
+    });
+    // A blocked read of standard input must not keep the process alive.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster: {}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A refusal in the reader's language; what is our own fault or the database's with its causes.
+fn explain(error: &Error) -> String {
+    let said = error.text().say(Config::lang_of_terminal());
+    match error {
+        Error::Unavailable(_) | Error::Internal(_) => format!("{said} ({})", chain(error)),
+        _ => said,
+    }
+}

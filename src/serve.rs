@@ -1,0 +1,213 @@
+//! `muster serve`: one server from start to stop.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use poem::Server;
+use poem::listener::TcpAcceptor;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::clusters::heartbeat::Heart;
+use crate::config::{Config, DEFAULT_FILE, Flags};
+use crate::db::Db;
+use crate::db::embedded::{Embedded, Options};
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::install::Install;
+use crate::log::{self, LogFormat};
+use crate::routes;
+
+/// How long requests under way may take to end once the server stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Settings file; <DATA>/application.yml if not given
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Data directory with INSTALL.json; ./data if not given
+    #[arg(long, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// Address to listen on [server.address, default 127.0.0.1]
+    #[arg(long)]
+    address: Option<String>,
+    /// Port to listen on [server.port, default 2122]
+    #[arg(long)]
+    port: Option<String>,
+    /// How the log is written, to standard error
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// End when standard input closes: the demo's servers go with the demo, however it ends
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Error::Invalid`] and [`Error::Conflict`] are refusals to start, each with place and remedy.
+pub async fn run(args: Serve) -> Result<()> {
+    let flags = Flags {
+        config: args.config,
+        data: args.data,
+        address: args.address,
+        port: args.port,
+    };
+    let config = Config::load(&flags)?;
+    let install = Install::open(&config.data)?;
+    write_default_file(&config)?;
+    let listener = listen(&config).await?;
+    let (stop, stopped) = watch::channel(false);
+    let (db, keeper) = open_database(&config).await?;
+    let app = App::new(config, install, db)?;
+    log::start(args.log_format, &app.install.id, &app.boot_id());
+    greet(&app, &listener);
+    let heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
+    let result = serve(&app, listener, heart, &stop, args.until_stdin_closes).await;
+    // The database goes last: the last beat still needs it.
+    if let Some((stop_database, keeper)) = keeper {
+        stop_database.send_replace(true);
+        let _ = keeper.await;
+    }
+    app.db.clone().close().await;
+    result
+}
+
+/// Serves until told to stop or until the heart gives up, then stops in order: requests, heart.
+async fn serve(
+    app: &App,
+    listener: TcpListener,
+    heart: JoinHandle<Result<()>>,
+    stop: &watch::Sender<bool>,
+    until_stdin_closes: bool,
+) -> Result<()> {
+    let internal = |cause: std::io::Error| Error::Internal(cause.into());
+    let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
+    let mut stopped = stop.subscribe();
+    let until_stopped = async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let server = Server::new_with_acceptor(acceptor);
+    let site = tokio::spawn(server.run_with_graceful_shutdown(routes::all(app), until_stopped, Some(LAST_REQUESTS)));
+    let mut heart = heart;
+    let gave_up = tokio::select! {
+        signal = asked_to_stop(until_stdin_closes) => {
+            tracing::info!(signal, "{}", app.say(&Text::new("serve.stopping")));
+            None
+        }
+        ended = &mut heart => Some(ended),
+    };
+    stop.send_replace(true);
+    let ended = match gave_up {
+        Some(ended) => ended,
+        None => heart.await,
+    };
+    let _ = site.await;
+    tracing::info!("{}", app.say(&Text::new("serve.stopped")));
+    ended.map_err(|cause| Error::Internal(cause.into()))?
+}
+
+/// Waits for SIGTERM, SIGINT, SIGHUP or, if asked for, the end of standard input.
+async fn asked_to_stop(until_stdin_closes: bool) -> &'static str {
+    let one = |kind: SignalKind, name: &'static str| async move {
+        match signal(kind) {
+            Ok(mut signal) => {
+                signal.recv().await;
+                name
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let stdin = async {
+        if !until_stdin_closes {
+            std::future::pending::<()>().await;
+        }
+        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+    };
+    tokio::select! {
+        name = one(SignalKind::terminate(), "SIGTERM") => name,
+        name = one(SignalKind::interrupt(), "SIGINT") => name,
+        name = one(SignalKind::hangup(), "SIGHUP") => name,
+        () = stdin => "end of standard input",
+    }
+}
+
+/// A data directory without settings gets the file with all of them, commented out.
+fn write_default_file(config: &Config) -> Result<()> {
+    use std::io::Write;
+    let made = std::fs::File::options().write(true).create_new(true).open(&config.file);
+    match made.and_then(|mut file| file.write_all(DEFAULT_FILE.as_bytes())) {
+        Ok(()) => Ok(()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(cause) => Err(Error::Invalid(
+            Text::new("install.unwritable")
+                .with("path", config.file.display())
+                .with("cause", cause),
+        )),
+    }
+}
+
+async fn listen(config: &Config) -> Result<TcpListener> {
+    let address = SocketAddr::new(config.address, config.port);
+    TcpListener::bind(address).await.map_err(|cause| {
+        let key = match cause.kind() {
+            std::io::ErrorKind::AddrInUse => "serve.port_taken",
+            _ => "serve.no_port",
+        };
+        Error::Invalid(
+            Text::new(key)
+                .with("address", address)
+                .with("port", config.port)
+                .with("cause", cause),
+        )
+    })
+}
+
+/// The configured database, or the private one with the task that keeps it.
+type Keeper = (watch::Sender<bool>, JoinHandle<()>);
+
+async fn open_database(config: &Config) -> Result<(Db, Option<Keeper>)> {
+    if let Some(database) = &config.database {
+        return Ok((Db::new(database), None));
+    }
+    let embedded = Embedded::start(
+        &config.data.join("mariadb"),
+        Options {
+            tcp: false,
+            durable: true,
+        },
+    )
+    .await?;
+    let db = Db::new(&embedded.database());
+    let (stop, stopped) = watch::channel(false);
+    Ok((db, Some((stop, tokio::spawn(embedded.keep(stopped))))))
+}
+
+fn greet(app: &App, listener: &TcpListener) {
+    let address = listener
+        .local_addr()
+        .map_or_else(|_| String::new(), |address| address.to_string());
+    let data = app.install.data.display().to_string();
+    let key = if app.install.fresh {
+        "serve.installed"
+    } else {
+        "serve.install_id"
+    };
+    tracing::info!(
+        "{}",
+        app.say(&Text::new(key).with("id", &app.install.id).with("path", &data))
+    );
+    for warning in &app.config.warnings {
+        tracing::warn!("{}", app.say(warning));
+    }
+    let url = format!("http://{address}{}/", app.config.base_path);
+    let text = Text::new("serve.listening")
+        .with("url", url)
+        .with("database", &app.db.place);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "{}", app.say(&text));
+}

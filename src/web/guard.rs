@@ -1,0 +1,90 @@
+//! What each answer must carry and what no request may do, whatever the handler.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Request, Response};
+use url::Url;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::i18n::Text;
+
+/// Nothing but our own files; images may also be the `data:` icons of the style sheet.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Adds the security headers, also to error answers; not to a 304, which leaves those of the first answer in force.
+pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let mut answer = next.get_response(req).await;
+    if answer.status() == StatusCode::NOT_MODIFIED {
+        return Ok(answer);
+    }
+    let headers = answer.headers_mut();
+    let mut set = |name: header::HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CACHE_CONTROL, "no-store");
+    Ok(answer)
+}
+
+/// Refuses changes that another site's page sends with this reader's browser (CSRF). A client that sends neither
+/// `Sec-Fetch-Site` nor `Origin` is no browser.
+pub async fn same_origin<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe && !is_same_origin(&req) {
+        return Err(Error::Forbidden(Text::new("error.origin")).into());
+    }
+    next.call(req).await.map(IntoResponse::into_response)
+}
+
+fn is_same_origin(req: &Request) -> bool {
+    if let Some(site) = req.header("Sec-Fetch-Site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = req.header(header::ORIGIN) else {
+        return true;
+    };
+    let Some(origin) = Url::parse(origin).ok().and_then(|url| authority(&url)) else {
+        return false;
+    };
+    host(req).is_some_and(|host| {
+        // The scheme is not known behind a proxy, so the default ports of both are tried.
+        ["http", "https"]
+            .iter()
+            .filter_map(|scheme| Url::parse(&format!("{scheme}://{host}")).ok())
+            .any(|url| authority(&url).as_ref() == Some(&origin))
+    })
+}
+
+/// Host and port, the port also when it is the scheme's own.
+fn authority(url: &Url) -> Option<(String, u16)> {
+    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
+}
+
+/// The host the browser asked for; from a trusted proxy the one it forwards.
+fn host(req: &Request) -> Option<String> {
+    let forwarded = || {
+        from_trusted_proxy(req)
+            .then(|| req.header("X-Forwarded-Host"))
+            .flatten()
+    };
+    let named = || {
+        req.header(header::HOST)
+            .or_else(|| req.uri().authority().map(|authority| authority.as_str()))
+    };
+    forwarded().or_else(named).map(str::to_owned)
+}
+
+fn from_trusted_proxy(req: &Request) -> bool {
+    let peer: Option<IpAddr> = req.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
+    match (req.data::<App>(), peer) {
+        (Some(app), Some(peer)) => app.config.trusted_proxies.iter().any(|net| net.contains(&peer)),
+        _ => false,
+    }
+}

@@ -1,0 +1,122 @@
+//! One address, two answers: the whole page for a browser, one block of it for htmx.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::Arc;
+
+use askama::Template;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::{FromRequest, Request, RequestBody, Response};
+
+use super::layout::{Layout, LayoutValue};
+use crate::error::{Error, Result};
+
+/// Below this compressing saves less than its own header.
+const LEAST_COMPRESSED: usize = 600;
+
+/// Who asks: htmx for a block, or a browser for a page; and in which language, theme and place.
+#[derive(Debug, Clone)]
+pub struct Hx {
+    pub layout: Arc<Layout>,
+    wants_block: bool,
+    takes_gzip: bool,
+    known: Option<String>,
+}
+
+impl Hx {
+    pub fn of(req: &Request) -> Hx {
+        let headers = req.headers();
+        let says = |name: &str| headers.get(name).is_some_and(|value| value == "true");
+        Hx {
+            layout: Arc::new(Layout::of(req)),
+            wants_block: says("HX-Request") && !says("HX-Boosted") && !says("HX-History-Restore-Request"),
+            takes_gzip: takes_gzip(headers),
+            known: headers
+                .get(header::IF_NONE_MATCH)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+        }
+    }
+
+    pub fn wants_block(&self) -> bool {
+        self.wants_block
+    }
+
+    /// The page or its block, whichever was asked for; 304 when the reader has it already.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the template fails.
+    pub fn render(&self, page: &impl Template, block: &impl Template) -> Result<Response> {
+        self.answer(StatusCode::OK, page, block)
+    }
+
+    /// [`Hx::render`] with a status; only a 200 can be answered by 304.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the template fails.
+    pub fn answer(&self, status: StatusCode, page: &impl Template, block: &impl Template) -> Result<Response> {
+        let values = LayoutValue(self.layout.clone());
+        let html = match self.wants_block {
+            true => block.render_with_values(&values)?,
+            false => page.render_with_values(&values)?,
+        };
+        let tag = entity_tag(&html);
+        let unchanged = status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &tag));
+        let mut answer = Response::builder()
+            .header(header::VARY, "HX-Request, Accept-Encoding, Accept-Language, Cookie")
+            .header(header::CACHE_CONTROL, "private, no-cache");
+        if status == StatusCode::OK {
+            answer = answer.header(header::ETAG, &tag);
+        }
+        if unchanged {
+            return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+        }
+        answer = answer.status(status).content_type("text/html; charset=utf-8");
+        if self.takes_gzip && html.len() >= LEAST_COMPRESSED {
+            let body = gzip(html.as_bytes(), Compression::fast()).map_err(|cause| Error::Internal(cause.into()))?;
+            return Ok(answer.header(header::CONTENT_ENCODING, "gzip").body(body));
+        }
+        Ok(answer.body(html))
+    }
+}
+
+impl<'a> FromRequest<'a> for Hx {
+    async fn from_request(req: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Hx::of(req))
+    }
+}
+
+/// Weak, since the compressed and the plain answer share it.
+fn entity_tag(html: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    html.hash(&mut hasher);
+    format!("W/\"{:016x}\"", hasher.finish())
+}
+
+fn matches(known: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known
+        .split(',')
+        .any(|one| one.trim() == "*" || opaque(one) == opaque(tag))
+}
+
+/// Whether the client names gzip with a weight above zero (RFC 9110, 12.5.3).
+pub(super) fn takes_gzip(headers: &HeaderMap<HeaderValue>) -> bool {
+    let named = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    named.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"))
+            && !parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)))
+    })
+}
+
+pub(super) fn gzip(bytes: &[u8], level: Compression) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), level);
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}

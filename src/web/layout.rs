@@ -1,0 +1,199 @@
+//! What every page shows besides its own matter, and the filters with which templates print it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use poem::Request;
+use poem::http::header;
+
+use crate::app::{App, Standing};
+use crate::i18n::{Lang, Text};
+
+pub const LANG_COOKIE: &str = "muster_lang";
+pub const THEME_COOKIE: &str = "muster_theme";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Theme {
+    #[default]
+    Auto,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    pub const ALL: [Theme; 3] = [Theme::Auto, Theme::Light, Theme::Dark];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Theme::Auto => "auto",
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    pub fn parse(code: &str) -> Option<Theme> {
+        Theme::ALL.into_iter().find(|theme| theme.code() == code)
+    }
+
+    /// The key of its name.
+    pub fn name(self) -> Text {
+        Text::new(match self {
+            Theme::Auto => "layout.theme_auto",
+            Theme::Light => "layout.theme_light",
+            Theme::Dark => "layout.theme_dark",
+        })
+    }
+}
+
+/// Given to templates as a runtime value, so that no page struct carries it.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    pub lang: Lang,
+    pub theme: Theme,
+    /// Path in front of every address; empty without a reverse proxy that needs one.
+    pub base: String,
+    /// Path and query of this request without the base; where to return after changing language or theme.
+    pub here: String,
+    pub cluster_name: String,
+    pub cluster_id: String,
+    pub install_id: String,
+    /// Something every reader of this server must know.
+    pub band: Option<Text>,
+}
+
+impl Layout {
+    /// Language by cookie, then `Accept-Language`, then the settings.
+    pub fn of(req: &Request) -> Layout {
+        let cookie = |name: &str| {
+            let cookies = req
+                .headers()
+                .get_all(header::COOKIE)
+                .iter()
+                .filter_map(|value| value.to_str().ok());
+            cookies
+                .flat_map(cookie::Cookie::split_parse)
+                .flatten()
+                .find(|cookie| cookie.name() == name)
+                .map(|cookie| cookie.value().to_owned())
+        };
+        let accept = req
+            .headers()
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok());
+        let here = req.original_uri().path_and_query().map_or("/", |path| path.as_str());
+        let lang = cookie(LANG_COOKIE)
+            .and_then(|tag| Lang::parse(&tag))
+            .or_else(|| accept.and_then(Lang::from_accept));
+        let theme = cookie(THEME_COOKIE)
+            .and_then(|code| Theme::parse(&code))
+            .unwrap_or_default();
+        let Some(app) = req.data::<App>() else {
+            return Layout {
+                lang: lang.unwrap_or_default(),
+                theme,
+                here: here.to_owned(),
+                ..Layout::default()
+            };
+        };
+        Layout {
+            lang: lang.unwrap_or(app.config.lang),
+            theme,
+            base: app.config.base_path.clone(),
+            here: here
+                .strip_prefix(app.config.base_path.as_str())
+                .unwrap_or(here)
+                .to_owned(),
+            cluster_name: app.name(),
+            cluster_id: app.config.cluster_id.clone(),
+            install_id: app.install.id.clone(),
+            band: band(app),
+        }
+    }
+
+    /// Whether `path` is where the reader is, or above it.
+    pub fn is_in(&self, path: &str) -> bool {
+        let here = self.here.split('?').next().unwrap_or_default();
+        here == path || here.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    pub fn short_id(&self) -> &str {
+        self.install_id.get(..8).unwrap_or(&self.install_id)
+    }
+}
+
+/// The band above the page while this server must not or cannot work.
+fn band(app: &App) -> Option<Text> {
+    let fenced = || {
+        let silent = app.fenced(Instant::now())?;
+        Some(Text::new("layout.fenced").with("seconds", silent.as_secs()))
+    };
+    match &*app.standing.borrow() {
+        Standing::Working => fenced(),
+        Standing::Starting(_) => Some(Text::new("layout.starting")),
+        Standing::Removed { .. } | Standing::Duplicate { .. } => None,
+    }
+}
+
+/// The layout as askama hands it to filters.
+pub(super) struct LayoutValue(pub Arc<Layout>);
+
+impl askama::Values for LayoutValue {
+    fn get_value<'a>(&'a self, key: &str) -> Option<&'a dyn Any> {
+        (key == "layout").then_some(&self.0)
+    }
+}
+
+/// Filters for every template; each file with a page struct imports this module.
+pub mod filters {
+    use std::borrow::Borrow;
+
+    use askama::filters::Safe;
+    use askama::{Result, Values, get_value};
+    use chrono::{Local, NaiveDateTime, TimeZone};
+
+    use super::{Arc, Layout};
+    use crate::i18n::Say;
+
+    /// `{{ "key"|t }}` or `{{ text|t }}`: in the reader's language.
+    #[askama::filter_fn]
+    pub fn t<T: Say>(text: T, values: &dyn Values) -> Result<String> {
+        Ok(text.said(get_value::<Layout>(values, "layout")?.lang).into_owned())
+    }
+
+    /// `{{ "/clusters"|url }}`: behind the base path.
+    #[askama::filter_fn]
+    pub fn url<T: AsRef<str>>(path: T, values: &dyn Values) -> Result<String> {
+        let base = &get_value::<Layout>(values, "layout")?.base;
+        Ok(format!("{base}{}", path.as_ref()))
+    }
+
+    /// `{{ "console.css"|file }}`: the address of a static file with its version.
+    #[askama::filter_fn]
+    pub fn file<T: AsRef<str>>(name: T, values: &dyn Values) -> Result<String> {
+        let base = &get_value::<Layout>(values, "layout")?.base;
+        Ok(format!("{base}{}", crate::web::files::path(name.as_ref())))
+    }
+
+    /// `{% let layout = ""|layout %}`: all of it, for the page frame.
+    #[askama::filter_fn]
+    pub fn layout(_: &str, values: &dyn Values) -> Result<Arc<Layout>> {
+        Ok(get_value::<Arc<Layout>>(values, "layout")?.clone())
+    }
+
+    /// A time of the database (UTC) in this server's zone, as `<time>`; a dash for none.
+    #[askama::filter_fn]
+    pub fn time<T: Borrow<Option<NaiveDateTime>>>(at: T, _: &dyn Values) -> Result<Safe<String>> {
+        Ok(Safe(at.borrow().as_ref().map_or_else(|| "–".to_owned(), element)))
+    }
+
+    fn element(at: &NaiveDateTime) -> String {
+        let local = Local.from_utc_datetime(at);
+        let exact = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        format!(
+            "<time datetime=\"{exact}\" title=\"{}\">{}</time>",
+            local.format("%Y-%m-%d %H:%M:%S%.3f %:z"),
+            local.format("%Y-%m-%d %H:%M:%S")
+        )
+    }
+}

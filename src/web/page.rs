@@ -1,0 +1,179 @@
+//! Errors become pages here, and nowhere else; slow databases become errors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Request, Response};
+
+use super::{Hx, filters};
+use crate::app::{App, Standing};
+use crate::error::{Error, Result, chain};
+use crate::i18n::Text;
+
+/// How long any answer may take before the reader is told that the database does not answer.
+const LIMIT: Duration = Duration::from_secs(8);
+/// When a page that could not be shown tries again by itself.
+const RETRY_SECONDS: u32 = 5;
+
+#[derive(Template)]
+#[template(path = "web/error.html", blocks = ["flash"])]
+struct ErrorPage {
+    title: Text,
+    text: Text,
+    /// Seconds until the page loads itself again.
+    retry: Option<u32>,
+}
+
+#[derive(Template)]
+#[template(path = "web/standing.html", blocks = ["flash"])]
+struct StandingPage {
+    standing: Standing,
+    /// Our own data directory.
+    own_path: String,
+}
+
+impl StandingPage {
+    fn removed(&self) -> Option<Text> {
+        match &self.standing {
+            Standing::Removed { by, at: Some(_) } => Some(Text::new("standing.removed_by").with("by", by)),
+            Standing::Removed { .. } => Some(Text::new("standing.row_gone")),
+            _ => None,
+        }
+    }
+
+    fn removed_at(&self) -> Option<chrono::NaiveDateTime> {
+        match &self.standing {
+            Standing::Removed { at, .. } => *at,
+            _ => None,
+        }
+    }
+
+    /// Host and data directory of the other process.
+    fn other(&self) -> Option<(&str, &str)> {
+        match &self.standing {
+            Standing::Duplicate { host, path } => Some((host, path)),
+            _ => None,
+        }
+    }
+
+    fn own_host(&self) -> String {
+        gethostname::gethostname().to_string_lossy().into_owned()
+    }
+}
+
+/// Turns every error of the handlers below into a page or fragment, and logs those that are not the reader's doing.
+pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let hx = Hx::of(&req);
+    let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
+    let result = match tokio::time::timeout(LIMIT, next.call(req)).await {
+        Ok(result) => result.map(IntoResponse::into_response),
+        Err(_) => Err(Error::timed_out("no answer from the database within 8 s").into()),
+    };
+    match result {
+        Ok(answer) => Ok(answer),
+        Err(error) => Ok(error_page(&hx, &error, is_get)?),
+    }
+}
+
+fn error_page(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
+    let (status, text) = match error.downcast_ref::<Error>() {
+        Some(ours) => {
+            if matches!(ours, Error::Unavailable(_) | Error::Internal(_)) {
+                tracing::error!(path = %hx.layout.here, "request failed: {}", chain(ours));
+            }
+            (status(ours), ours.text())
+        }
+        None => (error.status(), foreign(error.status())),
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return unavailable(hx, text, is_get);
+    }
+    let title = Text::new(match status {
+        StatusCode::NOT_FOUND => "error.title_not_found",
+        _ => "error.title",
+    });
+    let page = ErrorPage {
+        title,
+        text,
+        retry: None,
+    };
+    flashed(hx.answer(status, &page, &page.as_flash())?, hx, false)
+}
+
+/// A fragment for htmx goes to the message area of the page, wherever the request came from.
+fn flashed(mut answer: Response, hx: &Hx, away: bool) -> Result<Response> {
+    let headers = answer.headers_mut();
+    if hx.wants_block() {
+        headers.insert("HX-Retarget", HeaderValue::from_static("#flash"));
+        headers.insert("HX-Reswap", HeaderValue::from_static("outerHTML"));
+    }
+    if away {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    }
+    Ok(answer)
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::Conflict(_) => StatusCode::CONFLICT,
+        Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl poem::error::ResponseError for Error {
+    fn status(&self) -> StatusCode {
+        status(self)
+    }
+}
+
+/// A sentence for what the web framework refused before a handler saw it.
+fn foreign(status: StatusCode) -> Text {
+    match status {
+        StatusCode::NOT_FOUND => Text::new("error.not_found"),
+        StatusCode::METHOD_NOT_ALLOWED => Text::new("error.method"),
+        status if status.is_client_error() => Text::new("error.request").with("status", status.as_u16()),
+        _ => Text::new("error.internal"),
+    }
+}
+
+/// While this server must not work, every page says why instead.
+pub async fn standing<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let Some(app) = req.data::<App>() else {
+        return next.call(req).await.map(IntoResponse::into_response);
+    };
+    let standing = app.standing.borrow().clone();
+    match standing {
+        Standing::Working => next.call(req).await.map(IntoResponse::into_response),
+        // The loop that waits for the database logs why; each reader who waits with it need not.
+        Standing::Starting(_) => Ok(unavailable(&Hx::of(&req), Text::new("error.starting"), true)?),
+        Standing::Removed { .. } | Standing::Duplicate { .. } => {
+            let hx = Hx::of(&req);
+            let page = StandingPage {
+                standing,
+                own_path: app.install.data.display().to_string(),
+            };
+            let answer = hx.answer(StatusCode::SERVICE_UNAVAILABLE, &page, &page.as_flash())?;
+            Ok(flashed(answer, &hx, true)?)
+        }
+    }
+}
+
+fn unavailable(hx: &Hx, text: Text, is_get: bool) -> Result<Response> {
+    let retry = is_get.then_some(RETRY_SECONDS);
+    let page = ErrorPage {
+        title: Text::new("error.title_unavailable"),
+        text,
+        retry,
+    };
+    flashed(
+        hx.answer(StatusCode::SERVICE_UNAVAILABLE, &page, &page.as_flash())?,
+        hx,
+        true,
+    )
+}

@@ -1,0 +1,114 @@
+// What HTML and htmx do not do by themselves. The pages work without this file; all words come from the page.
+(() => {
+  "use strict";
+  const on = (name, act) => document.addEventListener(name, act);
+  const byId = (id) => document.getElementById(id);
+
+  // --- Copy buttons: <button data-copy="text"> -------------------------------------------------------------------
+
+  // Consoles are often reached by plain HTTP, where browsers have no clipboard object.
+  const copyByHand = (text) => {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "visually-hidden";
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    if (!done) throw new Error("copy refused");
+  };
+  const copy = async (button) => {
+    const said = byId("said");
+    try {
+      if (navigator.clipboard) await navigator.clipboard.writeText(button.dataset.copy);
+      else copyByHand(button.dataset.copy);
+      said.textContent = said.dataset.copied;
+      button.classList.add("is-copied");
+    } catch {
+      said.textContent = said.dataset.failed;
+      button.classList.add("is-failed");
+    }
+    button.focus();
+    button.dataset.said = said.textContent;
+    setTimeout(() => {
+      button.classList.remove("is-copied", "is-failed");
+      delete button.dataset.said;
+      said.textContent = "";
+    }, 1800);
+  };
+
+  // --- Menus: <details class="menu"> closes on a click elsewhere and on Escape ------------------------------------
+
+  const closeMenus = (except) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (menu.contains(except)) continue;
+      const held = menu.contains(document.activeElement);
+      menu.open = false;
+      if (held && !except) menu.querySelector("summary").focus();
+    }
+  };
+  on("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+    closeMenus(event.target);
+  });
+  on("keydown", (event) => {
+    if (event.key === "Escape") closeMenus(null);
+  });
+
+  // --- Filters ---------------------------------------------------------------------------------------------------
+
+  // Half-typed pinyin is not a filter yet: wait until the characters are chosen.
+  document.addEventListener("input", (event) => { if (event.isComposing) event.stopPropagation(); }, true);
+  on("compositionend", (event) => event.target.dispatchEvent(new Event("input", { bubbles: true })));
+  // Empty fields would only lengthen the address.
+  on("htmx:configRequest", ({ detail }) => {
+    if (detail.verb !== "get") return;
+    for (const [name, value] of [...detail.formData]) if (value === "") detail.formData.delete(name);
+  });
+  // Changing language or theme returns to what is shown now.
+  on("htmx:pushedIntoHistory", ({ detail }) => {
+    const form = document.querySelector("form[data-base]");
+    if (form) form.elements.back.value = detail.path.slice(form.dataset.base.length);
+  });
+
+  // --- Refreshing ------------------------------------------------------------------------------------------------
+
+  const callbacks = window.Idiomorph?.defaults.callbacks;
+  if (callbacks) {
+    // What the reader opened stays open, and what is being typed stays typed.
+    callbacks.beforeAttributeUpdated = (name, node) =>
+      !(name === "open" && node.localName === "details") && !(name === "value" && node === document.activeElement);
+    // A button that says "copied" may say so until its time is over.
+    callbacks.beforeNodeMorphed = (node) => !(node.dataset && "said" in node.dataset);
+  }
+  // Nobody reads a hidden page.
+  on("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.requestConfig.verb === "get") event.preventDefault();
+  });
+
+  // --- A server that does not answer, or answers with an error of its own -----------------------------------------
+
+  let seen = new Date();
+  const away = () => {
+    const band = byId("away");
+    if (!band || !band.hidden) return;
+    band.textContent = band.dataset.text.replace("%{time}", seen.toLocaleTimeString("en-GB"));
+    band.hidden = false;
+  };
+  on("htmx:sendError", away);
+  on("htmx:timeout", away);
+  on("htmx:afterSwap", ({ detail }) => {
+    if (detail.xhr?.status >= 500) byId("flash")?.setAttribute("data-passing", "");
+  });
+  on("htmx:afterRequest", ({ detail }) => {
+    if (detail.xhr?.status > 0 && byId("away")) byId("away").hidden = true;
+    if (!detail.successful) return;
+    seen = new Date();
+    const flash = byId("flash");
+    if (!flash?.hasAttribute("data-passing")) return;
+    flash.replaceChildren();
+    flash.removeAttribute("data-passing");
+    flash.removeAttribute("class");
+  });
+})();

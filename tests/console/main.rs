@@ -1,0 +1,11 @@
+//! The console, tested as a whole: real database, real pages, ticks called by hand, rows aged instead of waiting.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod clusters;
+mod database;
+mod identity;
+mod liveness;
+mod processes;
+mod support;
+mod web;

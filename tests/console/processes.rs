@@ -1,0 +1,1 @@
+//! Real processes: the program as an operator starts, stops and kills it.

@@ -1,1 +1,339 @@
 //! Real processes: the program as an operator starts, stops and kills it.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use muster::config::Database;
+use mysql_async::prelude::Queryable;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{TestConsole, TestDatabase};
+
+/// Longest any of these conditions may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Process {
+    child: Child,
+    port: u16,
+    data: TempDir,
+}
+
+/// Ends with the test, however it ends.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// `muster serve` on `database`, or on its own private one; returns when it is ready.
+    async fn start(database: Option<&Database>, cluster_id: &str) -> Process {
+        let data = TempDir::new_in(if Path::new("/dev/shm").is_dir() {
+            "/dev/shm"
+        } else {
+            "/tmp"
+        })
+        .unwrap();
+        Process::start_in(data, database, cluster_id).await
+    }
+
+    async fn start_in(data: TempDir, database: Option<&Database>, cluster_id: &str) -> Process {
+        let port = free_port();
+        let child = command(data.path(), port, database, cluster_id).spawn().unwrap();
+        let process = Process { child, port, data };
+        process.until("/readyz", "ready").await;
+        process
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn install_id(&self) -> String {
+        muster::install::read(self.data.path()).unwrap()
+    }
+
+    /// Asks again until the answer contains a text; the condition is the wait.
+    async fn until(&self, path: &str, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = get(self.port, path).await;
+            if answer.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < end, "{path} never said {text:?}: {answer}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn command(data: &Path, port: u16, database: Option<&Database>, cluster_id: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    command.args(["serve", "--port", &port.to_string(), "--data"]).arg(data);
+    command
+        .env("JPOM_CLUSTER_ID", cluster_id)
+        .env("JPOM_SYSTEM_LANG", "en")
+        .env("LC_ALL", "en_US.UTF-8");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    if let Some(database) = database {
+        command.env("JPOM_DB_URL", crate::support::url(database));
+    }
+    command
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Whether a process still runs; one that has ended but was not waited for has no command line any more.
+fn runs(pid: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty())
+}
+
+/// The whole answer, or nothing while nobody listens.
+async fn get(port: u16, path: &str) -> String {
+    let ask = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en\r\nHX-Request: true\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    ask.await.unwrap_or_default()
+}
+
+/// What a start that is refused says, in English.
+fn refusal(data: &Path, port: u16, database: Option<&Database>) -> String {
+    let output: Output = command(data, port, database, "X").output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn of_two_real_servers_one_killed_is_offline_and_one_ended_is_stopped_on_the_others_page() {
+    let database = TestDatabase::new().await.database;
+    let viewer = Process::start(Some(&database), "V").await;
+    let mut killed = Process::start(Some(&database), "K").await;
+    let mut ended = Process::start(Some(&database), "E").await;
+    let (killed_id, ended_id) = (killed.install_id(), ended.install_id());
+    viewer.until("/clusters?name=&state=online", "3").await;
+
+    killed.signal(Signal::KILL);
+    killed.child.wait().unwrap();
+    let page = get(viewer.port, "/clusters?state=offline").await;
+    assert!(
+        !page.contains(&format!("cluster-{killed_id}")),
+        "a killed server is not offline before its limit"
+    );
+    let mut conn = muster::db::Db::new(&database).own_conn().await.unwrap();
+    let sql = "update cluster set beat_at = beat_at - interval 91 second where install_id = ?";
+    conn.exec_drop(sql, (&killed_id,)).await.unwrap();
+    viewer
+        .until("/clusters?state=offline", &format!("cluster-{killed_id}"))
+        .await;
+
+    let asked = Instant::now();
+    ended.signal(Signal::TERM);
+    assert!(ended.child.wait().unwrap().success());
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "a clean stop takes less than 2 s"
+    );
+    viewer
+        .until("/clusters?state=stopped", &format!("cluster-{ended_id}"))
+        .await;
+}
+
+#[tokio::test]
+async fn five_real_servers_started_at_once_on_an_empty_database_all_come_up() {
+    let database = TestDatabase::new().await.database;
+    let starts = ["A1", "A2", "A3", "A4", "A5"].map(|id| Process::start(Some(&database), id));
+    let [a, b, c, d, e] = starts;
+    let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
+    for server in [&a, &b, &c, &d, &e] {
+        server.until("/clusters", &format!("cluster-{}", a.install_id())).await;
+    }
+    let mut conn = muster::db::Db::new(&database).own_conn().await.unwrap();
+    let (rows, migrations): (u32, usize) = conn
+        .query_first("select (select count(*) from cluster), (select count(*) from migration)")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((rows, migrations), (5, muster::db::migrations::ALL.len()));
+}
+
+#[tokio::test]
+async fn one_server_needs_no_set_up_and_survives_being_killed() {
+    let mut first = Process::start(None, "ONE").await;
+    let id = first.install_id();
+    first.until("/clusters", &format!("cluster-{id}")).await;
+    let pid = std::fs::read_to_string(first.data.path().join("mariadb/db.pid"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    first.signal(Signal::KILL);
+    first.child.wait().unwrap();
+    assert!(runs(&pid), "its database outlives it");
+
+    let data = std::mem::replace(&mut first.data, TempDir::new().unwrap());
+    let mut second = Process::start_in(data, None, "ONE").await;
+    assert_eq!(second.install_id(), id);
+    second.until("/clusters?state=online", &format!("cluster-{id}")).await;
+    let now = std::fs::read_to_string(second.data.path().join("mariadb/db.pid"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    assert!(now != pid && !runs(&pid), "never two databases on one directory");
+    second.signal(Signal::TERM);
+    assert!(second.child.wait().unwrap().success());
+    assert!(!runs(&now), "a clean stop takes its database along");
+}
+
+#[tokio::test]
+async fn a_database_that_comes_later_is_waited_for() {
+    let real = TestDatabase::new().await.database;
+    let port = free_port();
+    let late = Database {
+        port,
+        host: "127.0.0.1".into(),
+        ..real.clone()
+    };
+    let data = TempDir::new().unwrap();
+    let web = free_port();
+    let child = command(data.path(), web, Some(&late), "LATE").spawn().unwrap();
+    let process = Process { child, port: web, data };
+    process.until("/healthz", "ok").await;
+    process.until("/clusters", "503").await;
+    // Now the database "starts": a door to the real one opens on that port.
+    let door = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let open = tokio::spawn(async move {
+        while let Ok((mut inside, _)) = door.accept().await {
+            let mut outside = TcpStream::connect((real.host.as_str(), real.port)).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut inside, &mut outside).await });
+        }
+    });
+    process.until("/readyz", "ready").await;
+    process.until("/clusters", &process.install_id()).await;
+    open.abort();
+}
+
+#[tokio::test]
+async fn starts_that_cannot_work_are_refused_with_place_and_remedy() {
+    let running = TestConsole::start().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let data = TempDir::new().unwrap();
+    let said = refusal(data.path(), port, Some(&running.database));
+    assert!(said.contains(&port.to_string()) && said.contains("--port"), "{said}");
+
+    let said = refusal(running.data.path(), free_port(), Some(&running.database));
+    assert!(said.contains(&running.data.path().display().to_string()), "{said}");
+
+    std::fs::write(data.path().join("INSTALL.json"), "{\"installId\":").unwrap();
+    let said = refusal(data.path(), free_port(), Some(&running.database));
+    assert!(
+        said.contains("INSTALL.json") && said.contains("muster identity"),
+        "{said}"
+    );
+
+    let data = TempDir::new().unwrap();
+    let wrong = Database {
+        password: "wrong".into(),
+        ..running.database.clone()
+    };
+    let said = refusal(data.path(), free_port(), Some(&wrong));
+    assert!(said.contains("jpom.db.user-pwd"), "{said}");
+}
+
+#[tokio::test]
+async fn identity_commands_say_what_they_did_and_keep_the_old_id() {
+    let a = TestConsole::start().await;
+    a.set("stopped_at = beat_at").await;
+    let lost = a.id().to_owned();
+    let data = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .arg("identity")
+            .args(arguments)
+            .arg("--data")
+            .arg(data.path())
+            .env("JPOM_DB_URL", crate::support::url(&a.database))
+            .env("LC_ALL", "en_US.UTF-8")
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert!(!run(&["show"]).0, "there is no identity yet");
+    muster::install::write_new(data.path()).unwrap();
+    let first = muster::install::read(data.path()).unwrap();
+    assert!(run(&["show"]).1.contains(&first));
+    let (done, said) = run(&["new"]);
+    let second = muster::install::read(data.path()).unwrap();
+    assert!(
+        done && second != first && said.contains(&first) && said.contains(&second),
+        "{said}"
+    );
+    assert!(!run(&["adopt", "nonsense"]).0);
+    assert!(!run(&["adopt", &first]).0, "that cluster is not in the database");
+    let (done, said) = run(&["adopt", &lost]);
+    assert!(done, "{said}");
+    assert_eq!(muster::install::read(data.path()).unwrap(), lost);
+    a.set("stopped_at = null").await;
+    assert!(!run(&["adopt", &lost]).0, "a living cluster cannot be adopted");
+    let kept = std::fs::read_dir(data.path()).unwrap().filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("INSTALL.json.old-")
+    });
+    assert_eq!(kept.count(), 2);
+}
+
+#[tokio::test]
+async fn each_line_of_the_log_carries_the_install_id_in_both_formats() {
+    let database = TestDatabase::new().await.database;
+    for format in ["text", "json"] {
+        let data = TempDir::new().unwrap();
+        let port = free_port();
+        let child = command(data.path(), port, Some(&database), "L")
+            .args(["--log-format", format])
+            .spawn()
+            .unwrap();
+        let mut process = Process { child, port, data };
+        process.until("/readyz", "ready").await;
+        process.signal(Signal::TERM);
+        process.child.wait().unwrap();
+        let mut log = String::new();
+        process.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let id = process.install_id();
+        assert!(log.lines().count() >= 3, "{log}");
+        for line in log.lines() {
+            let carries = match format {
+                "json" => serde_json::from_str::<serde_json::Value>(line).unwrap()["install_id"] == id,
+                _ => line.starts_with(&id[..8]),
+            };
+            assert!(carries, "{line}");
+        }
+    }
+}

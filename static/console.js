@@ -52,9 +52,7 @@
     if (button) copy(button);
     closeMenus(event.target);
   });
-  on("keydown", (event) => {
-    if (event.key === "Escape") closeMenus(null);
-  });
+  on("keydown", (event) => { if (event.key === "Escape") closeMenus(null); });
 
   // --- Filters ---------------------------------------------------------------------------------------------------
 
@@ -89,6 +87,12 @@
 
   // --- A server that does not answer, or answers with an error of its own -----------------------------------------
 
+  // An error page that passes by itself asks again in the background and gives way to the page once there is one.
+  const waiting = document.querySelector("[data-retry]");
+  if (waiting) setInterval(async () => {
+    if (await fetch(location.href).then((answer) => answer.ok, () => false)) location.reload();
+  }, waiting.dataset.retry * 1000);
+
   let seen = new Date();
   const away = () => {
     const band = byId("away");
@@ -108,7 +112,6 @@
     const flash = byId("flash");
     if (!flash?.hasAttribute("data-passing")) return;
     flash.replaceChildren();
-    flash.removeAttribute("data-passing");
-    flash.removeAttribute("class");
+    for (const name of ["data-passing", "class"]) flash.removeAttribute(name);
   });
 })();

@@ -1,1 +1,201 @@
-fn main() {}
+//! Journeys through a real Chromium, as people make them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod chrome;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/support.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrome::{Browser, Look};
+use mysql_async::prelude::Queryable;
+use poem::Server;
+use poem::listener::TcpAcceptor;
+use support::TestConsole;
+use tokio::sync::Notify;
+
+/// A server that a browser can reach, where, and what makes it vanish.
+async fn reachable() -> (TestConsole, String, Arc<Notify>) {
+    let console = TestConsole::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let site = muster::routes::all(&console.app);
+    let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
+    let gone = Arc::new(Notify::new());
+    let told = gone.clone();
+    tokio::spawn(async move {
+        let gone = async move { told.notified().await };
+        server
+            .run_with_graceful_shutdown(site, gone, Some(Duration::ZERO))
+            .await
+            .unwrap();
+    });
+    (console, address, gone)
+}
+
+/// Rows that do not run, offline, named `name 000` on.
+async fn add_rows(console: &TestConsole, count: u32) {
+    let row = |n: u32| format!("('{n:032x}', 'C{n}', 'name {n:03}', 'host{n}', '{n:032x}', 7, '2026-01-01')");
+    let rows: Vec<String> = (0..count).map(row).collect();
+    let sql = "insert into cluster (install_id, cluster_id, name, host, boot_id, beat_seq, beat_at) values ";
+    console
+        .conn()
+        .await
+        .query_drop(format!("{sql}{}", rows.join(",")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_state_is_seen_without_reloading_and_leaves_focus_menus_and_scroll_alone() {
+    let (a, address, _site) = reachable().await;
+    add_rows(&a, 40).await;
+    let page = Browser::start(Look::Desktop).await;
+    page.goto(&format!("{address}/clusters?size=100")).await;
+    let badge = format!("#cluster-{} .state", a.id());
+    page.until(&format!(
+        "return document.querySelector('{badge}').textContent.trim() === 'Online'"
+    ))
+    .await;
+    page.run(
+        "window.sameDocument = true; document.querySelector('details.help').open = true; \
+              document.querySelector('input[name=host]').focus(); window.scrollTo(0, 500);",
+    )
+    .await;
+    a.age(60.0).await;
+    page.until(&format!(
+        "return document.querySelector('{badge}').textContent.trim() === 'Late'"
+    ))
+    .await;
+    page.until("return window.sameDocument && document.querySelector('details.help').open")
+        .await;
+    page.until("return document.activeElement.name === 'host' && window.scrollY === 500")
+        .await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_is_typed_lands_in_the_address_and_survives_the_next_refresh() {
+    let (a, address, _site) = reachable().await;
+    add_rows(&a, 30).await;
+    let page = Browser::start(Look::Desktop).await;
+    page.goto(&format!("{address}/clusters")).await;
+    page.type_into("input[name=name]", "name 02").await;
+    page.until("return document.querySelectorAll('#cluster-list tbody tr').length === 10")
+        .await;
+    page.until("return location.search.includes('name=name')").await;
+    a.conn()
+        .await
+        .query_drop("update cluster set version = '7.7' where name = 'name 021'")
+        .await
+        .unwrap();
+    page.until("return document.querySelector('#cluster-list').textContent.includes('7.7')")
+        .await;
+    page.until("return document.querySelectorAll('#cluster-list tbody tr').length === 10")
+        .await;
+    page.until("return document.querySelector('input[name=name]').value === 'name 02'")
+        .await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn language_and_theme_are_switched_and_kept() {
+    let (_a, address, _site) = reachable().await;
+    let page = Browser::start(Look::Desktop).await;
+    page.goto(&format!("{address}/clusters?name=x")).await;
+    page.click(".top-end details.menu > summary").await;
+    page.click("button[name=lang][value='zh-CN']").await;
+    page.until("return document.documentElement.lang === 'zh-CN' && location.search === '?name=x'")
+        .await;
+    page.click(".top-end details.menu > summary").await;
+    page.click("button[name=theme][value=dark]").await;
+    page.until("return document.documentElement.getAttribute('data-bs-theme') === 'dark'")
+        .await;
+    page.goto(&format!("{address}/clusters")).await;
+    page.until("return document.documentElement.lang === 'zh-CN' && document.title.includes('集群管理')")
+        .await;
+    page.until("return document.documentElement.getAttribute('data-bs-theme') === 'dark'")
+        .await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cut_off_at_phone_width() {
+    let (a, address, _site) = reachable().await;
+    let long = "名".repeat(50);
+    let sql = "update cluster set name = ?, address = concat('https://', repeat('a', 240)), host = repeat('h', 200)";
+    a.conn().await.exec_drop(sql, (&long,)).await.unwrap();
+    let page = Browser::start(Look::Phone).await;
+    for path in [
+        "/clusters".to_owned(),
+        format!("/clusters/{}", a.id()),
+        "/nowhere".to_owned(),
+    ] {
+        page.goto(&format!("{address}{path}")).await;
+        page.until("return document.documentElement.scrollWidth <= 360").await;
+    }
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_finds_no_serious_violation_in_either_theme() {
+    let (a, address, _site) = reachable().await;
+    add_rows(&a, 3).await;
+    a.conn()
+        .await
+        .query_drop("update cluster set stopped_at = beat_at where cluster_id = 'C1'")
+        .await
+        .unwrap();
+    for look in [Look::Desktop, Look::Phone] {
+        let page = Browser::start(look).await;
+        for theme in ["light", "dark"] {
+            for path in [
+                "/clusters".to_owned(),
+                "/clusters?name=none".to_owned(),
+                format!("/clusters/{}", a.id()),
+                "/x".to_owned(),
+            ] {
+                page.goto(&format!("{address}{path}")).await;
+                page.run(&format!(
+                    "document.documentElement.setAttribute('data-bs-theme', '{theme}')"
+                ))
+                .await;
+                let found = page.axe().await;
+                assert!(found.is_empty(), "{path} in {theme}: {found}");
+            }
+        }
+        page.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_without_javascript() {
+    let (a, address, _site) = reachable().await;
+    add_rows(&a, 30).await;
+    let page = Browser::start(Look::NoScript).await;
+    page.goto(&format!("{address}/clusters")).await;
+    page.type_into("input[name=name]", "name 01\n").await;
+    page.address_contains("name=name").await;
+    assert_eq!(page.count("#cluster-list tbody tr").await, 10);
+    page.click("#cluster-list tbody tr a").await;
+    page.address_contains("/clusters/000").await;
+    page.click(".top-end details.menu > summary").await;
+    page.click("button[name=lang][value='zh-CN']").await;
+    assert_eq!(page.count("html[lang='zh-CN']").await, 1);
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_is_told_of_on_the_page() {
+    let (_a, address, gone) = reachable().await;
+    let page = Browser::start(Look::Desktop).await;
+    page.goto(&format!("{address}/clusters")).await;
+    page.until("return document.getElementById('away').hidden").await;
+    gone.notify_one();
+    page.until("const away = document.getElementById('away'); return !away.hidden && away.textContent.length > 10")
+        .await;
+    page.close().await;
+}

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// A named lock is server-wide, so its name carries the schema. On a Galera cluster it holds per node only; each file
 /// can therefore run twice without harm.
-const LOCK_NAME: &str = "concat('muster.migrations.', sha1(database()))";
+const LOCK_NAME: &str = "concat('muster.migrations.', left(sha2(database(), 256), 40))";
 
 const TABLE: &str = "create table if not exists migration (
     version int unsigned not null primary key,

@@ -221,7 +221,7 @@ async fn a_clusters_own_page_tells_all_with_its_rule_and_last_beats() {
 async fn looking_changes_nothing() {
     let a = TestConsole::start().await;
     let sum = async || -> String {
-        let sql = "select md5(group_concat(concat_ws('|', install_id, name, beat_seq, boot_id, row_version, modified_at))) from cluster";
+        let sql = "select sha2(group_concat(concat_ws('|', install_id, name, beat_seq, boot_id, row_version, modified_at)), 256) from cluster";
         a.conn().await.query_first(sql).await.unwrap().unwrap()
     };
     let before = sum().await;

@@ -98,11 +98,11 @@ pub async fn run(args: Demo) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let keeper = tokio::spawn(embedded.keep(stopped));
     let mut children = Vec::new();
-    let result = tokio::select! {
-        result = start(&members, &database, &mut children, lang) => result,
-        () = asked.recv() => Ok(()),
+    let up = tokio::select! {
+        result = start(&members, &database, &mut children, lang) => Some(result),
+        () = asked.recv() => None,
     };
-    if result.is_ok() {
+    if let Some(Ok(())) = up {
         watch_over(&members, &mut children, &mut asked, lang).await;
     }
     say(lang, &Text::new("demo.stopping"));
@@ -110,7 +110,7 @@ pub async fn run(args: Demo) -> Result<()> {
     stop.send_replace(true);
     let _ = keeper.await;
     say(lang, &Text::new("demo.stopped").with("path", args.data.display()));
-    result
+    up.unwrap_or(Ok(()))
 }
 
 fn say(lang: Lang, text: &Text) {

@@ -35,3 +35,12 @@ pub mod serve;
 pub mod demo;
 
 rust_i18n::i18n!("src", fallback = "en");
+
+/// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
+const _: [&str; 5] = [
+    include_str!("clusters/texts.yml"),
+    include_str!("config/texts.yml"),
+    include_str!("db/texts.yml"),
+    include_str!("system/texts.yml"),
+    include_str!("web/texts.yml"),
+];

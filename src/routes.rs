@@ -8,8 +8,7 @@ use crate::{clusters, system, web};
 
 /// The whole site behind its base path.
 pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
-    let pages = Route::new()
-        .nest("/clusters", clusters::routes())
+    let clusters = clusters::routes()
         .around(clusters::name_for_frame)
         .around(web::page::standing);
     let site = Route::new()
@@ -20,7 +19,7 @@ pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
         .at("/metrics", get(system::metrics))
         .at("/preferences", post(system::preferences))
         .at("/static/:name", get(web::files::show))
-        .nest("/", pages);
+        .nest("/clusters", clusters);
     let site = match app.config.base_path.as_str() {
         "" => site,
         base => Route::new().nest(base, site),

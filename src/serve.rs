@@ -140,7 +140,13 @@ async fn asked_to_stop(until_stdin_closes: bool) -> &'static str {
 /// A data directory without settings gets the file with all of them, commented out.
 fn write_default_file(config: &Config) -> Result<()> {
     use std::io::Write;
-    let made = std::fs::File::options().write(true).create_new(true).open(&config.file);
+    use std::os::unix::fs::OpenOptionsExt;
+    // The database password will stand in it.
+    let made = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&config.file);
     match made.and_then(|mut file| file.write_all(DEFAULT_FILE.as_bytes())) {
         Ok(()) => Ok(()),
         Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

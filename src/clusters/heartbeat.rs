@@ -329,7 +329,7 @@ impl Heart {
     }
 
     fn is_starting(&self) -> bool {
-        matches!(self.stage, Stage::Opening | Stage::Registering)
+        matches!(*self.app.standing.borrow(), Standing::Starting(_))
     }
 
     /// Fixed rate; only the second beat is moved by up to a tenth, so that servers started together do not beat

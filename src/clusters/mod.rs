@@ -27,10 +27,11 @@ pub fn routes() -> Route {
     Route::new().at("/", get(index)).at("/:install_id", get(show))
 }
 
+/// The list; its block `list` is the fragment. Public for `tests/bench`, which renders it alone.
 #[derive(Template)]
 #[template(path = "clusters/index.html", blocks = ["list"])]
-struct Index {
-    list: List,
+pub struct Index {
+    pub list: List,
 }
 
 #[derive(Template)]

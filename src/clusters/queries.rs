@@ -144,7 +144,7 @@ pub async fn name(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Opti
 /// Seconds since the last beat of every cluster, for `/metrics`.
 pub async fn beat_ages(conn: &mut Conn) -> mysql_async::Result<Vec<(String, String, Option<f64>)>> {
     conn.query(format!(
-        "select install_id, cluster_id, cast({AGE} / 1000000 as double) from cluster where removed_at is null"
+        "select install_id, cluster_id, {AGE} / 1000000e0 from cluster where removed_at is null"
     ))
     .await
 }

@@ -156,6 +156,24 @@ async fn beats_do_not_count_as_changes_by_people() {
 }
 
 #[tokio::test]
+async fn a_server_whose_beats_do_not_land_says_so_on_its_own_pages() {
+    let a = TestConsole::start().await;
+    assert!(a.get("/clusters").await.count("main > .band:not([hidden])") == 0);
+    // The offline limit of 90 s less one interval of 30 s.
+    let now = std::time::Instant::now();
+    a.app.beat_landed(now - std::time::Duration::from_secs(60));
+    assert_eq!(a.app.fenced(now), None);
+    a.app.beat_landed(now - std::time::Duration::from_secs(61));
+    assert!(a.app.fenced(now).is_some());
+    let page = a.get("/clusters").await;
+    assert!(
+        page.text("main > .band:not([hidden])").contains("61"),
+        "{}",
+        page.text("main > .band")
+    );
+}
+
+#[tokio::test]
 async fn a_removed_server_stops_says_by_whom_and_is_not_put_back() {
     let mut a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;

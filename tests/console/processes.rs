@@ -205,32 +205,126 @@ async fn one_server_needs_no_set_up_and_survives_being_killed() {
     assert!(!runs(&now), "a clean stop takes its database along");
 }
 
+/// A door to the real database that can be shut, as a cable that is pulled.
+struct Door {
+    port: u16,
+    inside: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Door {
+    async fn open(&mut self, real: &Database) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        let place = (real.host.clone(), real.port);
+        self.inside = Some(tokio::spawn(async move {
+            let mut passing = tokio::task::JoinSet::new();
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut there = TcpStream::connect((place.0.as_str(), place.1)).await.unwrap();
+                passing.spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
+            }
+        }));
+    }
+
+    /// Ends every connection; a new one is refused.
+    async fn shut(&mut self) {
+        let inside = self.inside.take().unwrap();
+        inside.abort();
+        let _ = inside.await;
+    }
+}
+
 #[tokio::test]
-async fn a_database_that_comes_later_is_waited_for() {
+async fn a_database_that_comes_late_or_goes_away_is_waited_for_and_nothing_needs_a_restart() {
     let real = TestDatabase::new().await.database;
-    let port = free_port();
-    let late = Database {
-        port,
+    let mut door = Door {
+        port: free_port(),
+        inside: None,
+    };
+    let behind = Database {
+        port: door.port,
         host: "127.0.0.1".into(),
         ..real.clone()
     };
-    let data = TempDir::new().unwrap();
-    let web = free_port();
-    let child = command(data.path(), web, Some(&late), "LATE").spawn().unwrap();
-    let process = Process { child, port: web, data };
+    let (data, port) = (TempDir::new().unwrap(), free_port());
+    let child = command(data.path(), port, Some(&behind), "LATE")
+        .env("JPOM_CLUSTER_HEART_SECOND", "5")
+        .spawn()
+        .unwrap();
+    let process = Process { child, port, data };
     process.until("/healthz", "ok").await;
     process.until("/clusters", "503").await;
-    // Now the database "starts": a door to the real one opens on that port.
-    let door = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let open = tokio::spawn(async move {
-        while let Ok((mut inside, _)) = door.accept().await {
-            let mut outside = TcpStream::connect((real.host.as_str(), real.port)).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut inside, &mut outside).await });
-        }
-    });
+
+    door.open(&real).await;
     process.until("/readyz", "ready").await;
     process.until("/clusters", &process.install_id()).await;
-    open.abort();
+
+    door.shut().await;
+    process.until("/clusters", "HTTP/1.1 503").await;
+    assert!(get(port, "/clusters").await.to_lowercase().contains("retry-after"));
+    assert!(get(port, "/healthz").await.contains("ok"));
+
+    let mut conn = muster::db::Db::new(&real).own_conn().await.unwrap();
+    let seq = "select beat_seq from cluster";
+    let before: u64 = conn.query_first(seq).await.unwrap().unwrap();
+    door.open(&real).await;
+    process.until("/clusters", "HTTP/1.1 200").await;
+    let end = Instant::now() + PATIENCE;
+    while conn.query_first::<u64, _>(seq).await.unwrap().unwrap() <= before {
+        assert!(Instant::now() < end, "beats did not resume");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_demo_runs_two_servers_keeps_its_state_and_stops_all_three() {
+    let state = TempDir::new_in(if Path::new("/dev/shm").is_dir() {
+        "/dev/shm"
+    } else {
+        "/tmp"
+    })
+    .unwrap();
+    let (a, b) = (free_port(), free_port());
+    let demo = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+        command
+            .args(["demo", "--port-a", &a.to_string(), "--port-b", &b.to_string(), "--data"])
+            .arg(state.path());
+        command
+            .args(more)
+            .env("LC_ALL", "en_US.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut ids = Vec::new();
+    for fresh in [&[][..], &[], &["--fresh"]] {
+        let process = Process {
+            child: demo(fresh),
+            port: a,
+            data: TempDir::new().unwrap(),
+        };
+        process.until("/clusters?state=online", "North builds").await;
+        process.until("/clusters?state=online", "East builds").await;
+        ids.push(muster::install::read(&state.path().join("a")).unwrap());
+        let database = std::fs::read_to_string(state.path().join("mariadb/db.pid"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        let mut process = process;
+        process.signal(Signal::INT);
+        assert!(process.child.wait().unwrap().success());
+        assert!(!runs(&database) && get(a, "/healthz").await.is_empty() && get(b, "/healthz").await.is_empty());
+    }
+    assert_eq!(ids[0], ids[1], "a second run finds the first one's state");
+    assert_ne!(ids[1], ids[2], "--fresh starts anew");
+
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", b)).unwrap();
+    let output = demo(&[]).wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains(&b.to_string()) && said.contains("--port-b"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -107,6 +107,24 @@ async fn an_error_is_a_page_for_a_browser_and_a_message_for_htmx() {
 }
 
 #[tokio::test]
+async fn the_bare_address_leads_to_the_list_with_and_without_a_base_path() {
+    let a = TestConsole::start().await;
+    let behind = TestConsole::silent(&a.database, None, &[("SERVER_SERVLET_CONTEXT_PATH", "/m")]).await;
+    for (console, path, list) in [
+        (&a, "/", "/clusters"),
+        (&behind, "/m/", "/m/clusters"),
+        (&behind, "/m", "/m/clusters"),
+    ] {
+        let answer = console.get(path).await;
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (StatusCode::SEE_OTHER, list),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn head_is_answered_without_a_body() {
     let a = TestConsole::start().await;
     let css = muster::web::files::path("console.css");

@@ -110,7 +110,7 @@ impl Value {
 /// The text of one key; the key itself where there is none (`tests/house.rs` keeps that from happening).
 pub fn lookup(key: &str, lang: Lang) -> Cow<'static, str> {
     match crate::_rust_i18n_try_translate(lang.code(), key) {
-        Some(text) => Cow::Owned(text.into_owned()),
+        Some(text) => text,
         None => Cow::Owned(key.to_owned()),
     }
 }

@@ -146,19 +146,19 @@ impl askama::Values for LayoutValue {
 
 /// Filters for every template; each file with a page struct imports this module.
 pub mod filters {
-    use std::borrow::Borrow;
+    use std::borrow::{Borrow, Cow};
 
     use askama::filters::Safe;
     use askama::{Result, Values, get_value};
-    use chrono::{Local, NaiveDateTime, TimeZone};
+    use chrono::{Datelike, Local, NaiveDateTime, TimeZone, Timelike};
 
     use super::{Arc, Layout};
     use crate::i18n::Say;
 
     /// `{{ "key"|t }}` or `{{ text|t }}`: in the reader's language.
     #[askama::filter_fn]
-    pub fn t<T: Say>(text: T, values: &dyn Values) -> Result<String> {
-        Ok(text.said(get_value::<Layout>(values, "layout")?.lang).into_owned())
+    pub fn t<T: Say>(text: T, values: &dyn Values) -> Result<Cow<'static, str>> {
+        Ok(text.said(get_value::<Layout>(values, "layout")?.lang))
     }
 
     /// `{{ "/clusters"|url }}`: behind the base path.
@@ -187,13 +187,23 @@ pub mod filters {
         Ok(Safe(at.borrow().as_ref().map_or_else(|| "–".to_owned(), element)))
     }
 
+    /// Written digit by digit: a page of fifty rows has two hundred of these, and format strings are parsed each time.
     fn element(at: &NaiveDateTime) -> String {
         let local = Local.from_utc_datetime(at);
-        let exact = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let (utc_day, utc_time) = (day(at), seconds(at));
+        let (day, time) = (day(&local.naive_local()), seconds(&local.naive_local()));
+        let millis = at.and_utc().timestamp_subsec_millis();
+        let zone = local.offset();
         format!(
-            "<time datetime=\"{exact}\" title=\"{}\">{}</time>",
-            local.format("%Y-%m-%d %H:%M:%S%.3f %:z"),
-            local.format("%Y-%m-%d %H:%M:%S")
+            "<time datetime=\"{utc_day}T{utc_time}.{millis:03}Z\" title=\"{day} {time}.{millis:03} {zone}\">{day} {time}</time>"
         )
+    }
+
+    fn day(at: &NaiveDateTime) -> String {
+        format!("{:04}-{:02}-{:02}", at.year(), at.month(), at.day())
+    }
+
+    fn seconds(at: &NaiveDateTime) -> String {
+        format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second())
     }
 }

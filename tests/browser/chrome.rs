@@ -115,6 +115,7 @@ impl Browser {
     pub(crate) async fn click(&self, selector: &str) {
         self.client
             .wait()
+            .at_most(PATIENCE)
             .for_element(Locator::Css(selector))
             .await
             .unwrap()
@@ -133,8 +134,10 @@ impl Browser {
             .unwrap();
     }
 
-    pub(crate) async fn count(&self, selector: &str) -> usize {
-        self.client.find_all(Locator::Css(selector)).await.unwrap().len()
+    /// Waits until the page has such an element.
+    pub(crate) async fn has(&self, selector: &str) {
+        let wait = self.client.wait().at_most(PATIENCE);
+        wait.for_element(Locator::Css(selector)).await.unwrap();
     }
 
     pub(crate) async fn address_contains(&self, part: &str) {

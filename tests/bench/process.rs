@@ -1,0 +1,154 @@
+//! The shipped program as a process of its own: how soon it listens, what it takes when idle.
+
+use std::io::Result;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use muster::config::Database;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::BINARY;
+
+const STARTS: usize = 7;
+/// Start and stop each take far less.
+const LIMIT: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(10);
+const WATCH: Duration = Duration::from_secs(20);
+/// `USER_HZ`, in which Linux counts a process's time in `/proc` (man 5 proc).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+pub(crate) struct Idle {
+    pub(crate) rss_mib: f64,
+    pub(crate) cpu_percent: f64,
+}
+
+/// The settings of a server on this database.
+pub(crate) fn environment(database: &Database) -> [(String, String); 1] {
+    let Database {
+        user,
+        password,
+        host,
+        port,
+        name,
+        ..
+    } = database;
+    [(
+        "JPOM_DB_URL".to_owned(),
+        format!("mysql://{user}:{password}@{host}:{port}/{name}"),
+    )]
+}
+
+/// From spawn to the first connection, and to the first list: the medians in milliseconds.
+pub(crate) async fn starts(database: &Database, data: &Path) -> (f64, f64) {
+    // The very first start makes the data directory and registers.
+    let (child, ..) = start(database, data).await;
+    stop(child).await;
+    let (mut listening, mut ready) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let (child, to_connect, to_list) = start(database, data).await;
+        stop(child).await;
+        listening.push(to_connect);
+        ready.push(to_list);
+    }
+    (median(listening), median(ready))
+}
+
+/// Memory after ten quiet seconds, and processor time over the twenty after them.
+pub(crate) async fn idle(database: &Database, data: &Path) -> Idle {
+    println!("idle for {} s", (SETTLE + WATCH).as_secs());
+    let (child, ..) = start(database, data).await;
+    let pid = child.id().unwrap();
+    sleep(SETTLE).await;
+    let rss_mib = rss_kib(pid) / 1024.0;
+    let before = cpu_seconds(pid);
+    sleep(WATCH).await;
+    let cpu_percent = (cpu_seconds(pid) - before) / WATCH.as_secs_f64() * 100.0;
+    stop(child).await;
+    Idle { rss_mib, cpu_percent }
+}
+
+/// Starts the program and waits until it shows the list.
+async fn start(database: &Database, data: &Path) -> (Child, f64, f64) {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .and_then(|free| free.local_addr())
+        .unwrap()
+        .port();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut command = Command::new(BINARY);
+    command
+        .args(["serve", "--port", &port.to_string(), "--data"])
+        .arg(data)
+        .envs(environment(database))
+        .env("JPOM_CLUSTER_ID", "BENCH")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let started = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let since = || started.elapsed().as_secs_f64() * 1000.0;
+    let end = started + LIMIT;
+    while TcpStream::connect(address).await.is_err() {
+        going(&mut child, end).await;
+    }
+    let to_connect = since();
+    let listed = |answer: Result<String>| answer.is_ok_and(|said| said.starts_with("HTTP/1.1 200"));
+    while !listed(get(address, "/clusters", "HX-Request: true\r\n").await) {
+        going(&mut child, end).await;
+    }
+    (child, to_connect, since())
+}
+
+/// A pause in which the program may come further.
+async fn going(child: &mut Child, end: Instant) {
+    let ended = child.try_wait().unwrap();
+    assert!(ended.is_none(), "{BINARY} ended with {ended:?}");
+    assert!(Instant::now() < end, "{BINARY} is not up after {LIMIT:?}");
+    sleep(Duration::from_micros(200)).await;
+}
+
+async fn stop(mut child: Child) {
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    timeout(LIMIT, child.wait())
+        .await
+        .expect("it stops when told to")
+        .unwrap();
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn rss_kib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// User and system time: fields 14 and 15, counted from behind the name, which may hold spaces.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let behind_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<&str> = behind_name.split_whitespace().collect();
+    let ticks: u32 = fields[11..=12].iter().map(|field| field.parse::<u32>().unwrap()).sum();
+    f64::from(ticks) / TICKS_PER_SECOND
+}
+
+/// One request on a connection of its own: head and body as they came.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

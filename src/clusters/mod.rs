@@ -12,9 +12,10 @@ use std::sync::Arc;
 use askama::Template;
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
-use poem::{Endpoint, IntoResponse, Request, Response, Route, get, handler};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
 
 use crate::app::App;
+use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::is_install_id;
@@ -24,7 +25,9 @@ use queries::{Details, Row};
 use state::{State, rule};
 
 pub fn routes() -> Route {
-    Route::new().at("/", get(index)).at("/:install_id", get(show))
+    Route::new()
+        .at("/", get(index.data(Arc::new(Lists::new()))))
+        .at("/:install_id", get(show))
 }
 
 /// The list; its block `list` is the fragment. Public for `tests/bench`, which renders it alone.
@@ -42,34 +45,44 @@ struct Show {
     is_own: bool,
 }
 
+/// Pages that many readers refresh at once, by the query of their address.
+type Lists = Shared<String, Index>;
+
 /// `GET /clusters`
 #[handler]
-async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
-    let mut wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let (counts, rows) = if wanted.impossible {
-        (Vec::new(), Vec::new())
-    } else {
-        let mut conn = app.db.conn().await?;
-        let counts = queries::counts(&mut conn, &wanted).await?;
-        let from = wanted.settle(matching(&counts, wanted.state));
-        let rows = queries::page(&mut conn, &wanted, from).await?;
-        (counts, rows)
-    };
+async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request) -> Result<Response> {
+    let query = req.uri().query().unwrap_or_default();
+    let wanted = Wanted::parse(query);
     let status = if wanted.impossible {
         StatusCode::UNPROCESSABLE_ENTITY
     } else {
         StatusCode::OK
     };
-    let list = List {
-        total: matching(&counts, wanted.state),
-        own_install_id: app.install.id.clone(),
-        own_interval_s: app.config.heart_seconds,
-        wanted,
-        rows,
-        counts,
-    };
-    let page = Index { list };
-    hx.answer(status, &page, &page.as_list())
+    let page = lists.read(query.to_owned(), || Index::load(&app, wanted)).await?;
+    hx.answer(status, &*page, &page.as_list())
+}
+
+impl Index {
+    async fn load(app: &App, mut wanted: Wanted) -> Result<Index> {
+        let (counts, rows) = if wanted.impossible {
+            (Vec::new(), Vec::new())
+        } else {
+            let mut conn = app.db.conn().await?;
+            let counts = queries::counts(&mut conn, &wanted).await?;
+            let from = wanted.settle(matching(&counts, wanted.state));
+            let rows = queries::page(&mut conn, &wanted, from).await?;
+            (counts, rows)
+        };
+        let list = List {
+            total: matching(&counts, wanted.state),
+            own_install_id: app.install.id.clone(),
+            own_interval_s: app.config.heart_seconds,
+            wanted,
+            rows,
+            counts,
+        };
+        Ok(Index { list })
+    }
 }
 
 /// How many rows the list has over all its pages.

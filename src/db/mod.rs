@@ -2,6 +2,7 @@
 
 pub mod embedded;
 pub mod migrations;
+pub mod shared;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use crate::i18n::Text;
 
 pub const FILE_NAME: &str = "INSTALL.json";
 const LOCK_NAME: &str = "muster.lock";
+const BOOT_NAME: &str = "muster.boot";
 /// Jpom's sentence, so that its servers and people recognise the file.
 const DESCRIPTION: &str = "请勿删除此文件,服务端安装id和插件端互通关联";
 
@@ -35,9 +36,12 @@ pub struct Install {
     pub id: String,
     /// Whether `INSTALL.json` was made just now.
     pub fresh: bool,
-    /// Names this directory on this running machine. Whoever holds the lock and finds the same mark in the database
-    /// knows that the process that wrote it is gone; a copied directory or machine has another mark.
+    /// Names this directory on this running machine. Whoever holds the lock and finds this mark in the database, with
+    /// the boot id noted here, knows that the process that wrote it is gone. A copied directory has another mark; a
+    /// machine copied while it ran has the same one, until either of the two notices and takes a new boot id.
     pub mark: String,
+    /// The boot id that the process before us noted here; empty when there was none.
+    pub former_boot: String,
     _lock: File,
 }
 
@@ -48,6 +52,7 @@ impl Install {
     /// [`Error::Invalid`] with the path, the reason and the remedy: not writable, in use, or a broken file.
     pub fn open(data: &Path) -> Result<Install> {
         let lock = lock(data)?;
+        let former_boot = fs::read_to_string(data.join(BOOT_NAME)).unwrap_or_default();
         let (id, fresh) = match data.join(FILE_NAME).try_exists() {
             Ok(false) => (write_new(data)?, true),
             _ => (read(data)?, false),
@@ -57,8 +62,18 @@ impl Install {
             id,
             fresh,
             mark: mark(data),
+            former_boot: former_boot.trim().to_owned(),
             _lock: lock,
         })
+    }
+
+    /// Notes under which boot id this process works, for the one after it. Where this fails, that one waits until the
+    /// row is past its limit.
+    pub fn note_boot(&self, boot_id: &str) {
+        let path = self.data.join(BOOT_NAME);
+        if let Err(cause) = fs::write(&path, boot_id) {
+            tracing::warn!(path = %path.display(), "cannot note the boot id: {cause}");
+        }
     }
 }
 

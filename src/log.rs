@@ -8,6 +8,8 @@ use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::app::App;
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One readable line for each event.
@@ -18,7 +20,7 @@ pub enum LogFormat {
 }
 
 /// Starts the log on standard error. Called once, by a command; a second call changes nothing.
-pub fn start(format: LogFormat, install_id: &str, boot_id: &str) {
+pub fn start(format: LogFormat, app: &App) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
         .with_writer(std::io::stderr);
@@ -27,15 +29,14 @@ pub fn start(format: LogFormat, install_id: &str, boot_id: &str) {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
             let line = TextLine {
-                prefix: install_id.chars().take(8).collect(),
+                prefix: app.install.id.chars().take(8).collect(),
                 inner: Format::default().with_target(false),
             };
             builder.with_ansi(ansi).event_format(line).try_init()
         }
         LogFormat::Json => {
-            let ids = format!("{{\"install_id\":\"{install_id}\",\"boot_id\":\"{boot_id}\",");
             let line = JsonLine {
-                ids,
+                app: app.clone(),
                 inner: Format::default().json().flatten_event(true),
             };
             builder.fmt_fields(JsonFields::new()).event_format(line).try_init()
@@ -62,7 +63,7 @@ where
 
 /// `{"install_id":"…","boot_id":"…","timestamp":…}`
 struct JsonLine {
-    ids: String,
+    app: App,
     inner: Format<Json>,
 }
 
@@ -74,6 +75,12 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut object = String::new();
         self.inner.format_event(context, Writer::new(&mut object), event)?;
-        write!(writer, "{}{}", self.ids, object.strip_prefix('{').unwrap_or(&object))
+        // A boot id can change while the process runs.
+        let (install_id, boot_id) = (&self.app.install.id, self.app.boot_id());
+        let rest = object.strip_prefix('{').unwrap_or(&object);
+        write!(
+            writer,
+            "{{\"install_id\":\"{install_id}\",\"boot_id\":\"{boot_id}\",{rest}"
+        )
     }
 }

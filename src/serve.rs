@@ -65,7 +65,7 @@ pub async fn run(args: Serve) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (db, keeper) = open_database(&config).await?;
     let app = App::new(config, install, db)?;
-    log::start(args.log_format, &app.install.id, &app.boot_id());
+    log::start(args.log_format, &app);
     greet(&app, &listener);
     let heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
     let result = serve(&app, listener, heart, &stop, args.until_stdin_closes).await;

@@ -185,6 +185,7 @@ impl Heart {
         if let Some(name) = queries::name(self.conn()?, &install_id).await? {
             self.app.set_name(name);
         }
+        self.app.install.note_boot(&self.app.boot_id());
         self.app.standing.send_replace(Standing::Working);
         tracing::info!(
             boot_id = self.app.boot_id(),
@@ -235,6 +236,7 @@ impl Heart {
         let new = app.renew_boot_id();
         tracing::warn!(old, new, "{}", app.say(&Text::new("heart.shared_boot")));
         if roll::rename_boot(self.conn()?, &app.install.id, (old, seq), &new).await? {
+            app.install.note_boot(&new);
             return Ok(());
         }
         self.lost_row().await
@@ -287,6 +289,7 @@ impl Heart {
             return Ok(());
         }
         roll::report_duplicate(self.conn()?, &me).await?;
+        self.app.set_name(now.name.clone());
         let standing = Standing::Duplicate {
             host: now.host.clone(),
             path: now.data_path.clone(),

@@ -10,6 +10,7 @@ pub mod state;
 use std::sync::Arc;
 
 use askama::Template;
+use chrono::TimeDelta;
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
@@ -22,7 +23,7 @@ use crate::install::is_install_id;
 use crate::web::{Hx, filters};
 use list::{List, Wanted};
 use queries::{Details, Row};
-use state::{State, rule};
+use state::{State, rule, span};
 
 pub fn routes() -> Route {
     Route::new()
@@ -119,11 +120,12 @@ impl Show {
         rule(self.row.interval_s)
     }
 
-    /// Seconds since the last beat by the database's clock, to a tenth.
-    fn age(&self) -> Option<String> {
-        self.details
-            .age_us
-            .map(|age| format!("{:.1}", age as f64 / 1_000_000.0))
+    /// How long ago the last beat was, by the database's clock.
+    fn age(&self) -> Text {
+        match self.details.age_us {
+            Some(age) => Text::new("clusters.age").with_text("age", span(TimeDelta::microseconds(age))),
+            None => Text::new("clusters.age_none"),
+        }
     }
 
     /// The last beats, newest first: when, and how long the one before it took at the database in milliseconds.

@@ -8,6 +8,8 @@ pub struct SelfPortrait {
     pub install_id: String,
     pub boot_id: String,
     pub boot_mark: String,
+    /// The boot id of the process before us in this data directory.
+    pub former_boot: String,
     pub cluster_id: String,
     pub host: String,
     pub data_path: String,
@@ -22,6 +24,7 @@ impl SelfPortrait {
             install_id: app.install.id.clone(),
             boot_id: app.boot_id(),
             boot_mark: app.install.mark.clone(),
+            former_boot: app.install.former_boot.clone(),
             cluster_id: app.config.cluster_id.clone(),
             host: cut(&gethostname::gethostname().to_string_lossy(), 255),
             data_path: cut(&app.install.data.to_string_lossy(), 500),

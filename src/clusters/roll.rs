@@ -17,6 +17,7 @@ pub struct Holder {
     pub stopped: bool,
     pub state: State,
     pub cluster_id: String,
+    pub name: String,
     pub host: String,
     pub data_path: String,
     pub removed_at: Option<NaiveDateTime>,
@@ -24,16 +25,16 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The row may be taken: its holder ended cleanly, is past its limit, never beat, or was a process of this very
-    /// data directory on this running machine, whose lock we hold now.
+    /// The row may be taken: its holder ended cleanly, is past its limit, never beat, or was the process before us in
+    /// this very data directory on this running machine, whose lock we hold now.
     pub fn is_free_for(&self, me: &SelfPortrait) -> bool {
-        let ours = !me.boot_mark.is_empty() && self.boot_mark == me.boot_mark;
+        let ours = !me.boot_mark.is_empty() && self.boot_mark == me.boot_mark && self.boot_id == me.former_boot;
         ours || !self.state.is_alive()
     }
 }
 
 const HOLDER: &str = "boot_id, boot_mark, beat_seq, stopped_at is not null and stopped_at >= beat_at as stopped, \
-    cluster_id, host, data_path, removed_at, removed_by";
+    cluster_id, name, host, data_path, removed_at, removed_by";
 
 fn holder_sql(lock: &str) -> String {
     format!("select {HOLDER}, {LIVENESS} as state from cluster where install_id = ? {lock}")

@@ -134,6 +134,26 @@ pub fn rule(interval_s: u32) -> Text {
         .with("offline", offline_after(interval_s).num_seconds())
 }
 
+/// A length of time in the two units that matter: tenths of seconds up to two minutes, days and hours beyond two days.
+pub fn span(length: TimeDelta) -> Text {
+    let seconds = length.num_seconds();
+    match seconds {
+        ..120 => {
+            let tenths = length.num_milliseconds() as f64 / 1000.0;
+            Text::new("span.seconds").with("seconds", format!("{tenths:.1}"))
+        }
+        120..7_200 => Text::new("span.minutes")
+            .with("minutes", seconds / 60)
+            .with("seconds", seconds % 60),
+        7_200..172_800 => Text::new("span.hours")
+            .with("hours", seconds / 3_600)
+            .with("minutes", seconds % 3_600 / 60),
+        _ => Text::new("span.days")
+            .with("days", seconds / 86_400)
+            .with("hours", seconds % 86_400 / 3_600),
+    }
+}
+
 /// The times a state can hold since.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
@@ -155,6 +175,27 @@ impl Times {
             State::Stopped => self.stopped_at,
             State::Never => Some(self.created_at),
             State::Duplicate => self.duplicate_since,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::i18n::Lang;
+
+    #[test]
+    fn a_span_is_said_in_the_units_that_matter() {
+        for (seconds, said) in [
+            (0.04, "0.0 s"),
+            (119.96, "120.0 s"),
+            (120.0, "2 min 0 s"),
+            (7_200.0, "2 h 0 min"),
+            (172_799.0, "47 h 59 min"),
+            (27_907_200.0, "323 d 0 h"),
+        ] {
+            let length = TimeDelta::microseconds((seconds * 1e6) as i64);
+            assert_eq!(span(length).say(Lang::En), said);
         }
     }
 }

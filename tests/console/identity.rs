@@ -103,6 +103,30 @@ async fn a_machine_copied_while_running_leaves_one_worker() {
 }
 
 #[tokio::test]
+async fn the_half_of_a_copied_machine_that_lost_the_row_keeps_off_it_also_after_a_restart() {
+    let mut a = TestConsole::start().await;
+    // The other half noticed first: same directory, same running kernel, a boot id that is not ours.
+    let other = "1".repeat(32);
+    a.set(&format!("boot_id = '{other}'")).await;
+    for _ in 0..3 {
+        a.heart.tick().await.unwrap();
+        assert!(!works(&a), "the row is the other half's, whose mark is ours");
+    }
+    let name = a.app.name();
+    assert!(
+        name.ends_with(&a.id()[..6]),
+        "the frame shows the cluster's name: {name}"
+    );
+    let (database, data) = (a.database.clone(), a.data);
+    drop((a.heart, a.client, a.app));
+    let mut again = TestConsole::silent(&database, Some(data), &[]).await;
+    for _ in 0..3 {
+        again.heart.tick().await.unwrap();
+        assert!(!works(&again), "the process before us did not hold the row any more");
+    }
+}
+
+#[tokio::test]
 async fn a_killed_server_restarts_at_once_in_its_own_directory() {
     let a = TestConsole::start().await;
     let (database, data, old) = (a.database.clone(), a.data, a.app.boot_id());

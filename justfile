@@ -7,10 +7,12 @@ _list:
     @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
 
 # Start the demo: two servers on one private MariaDB.
+[no-exit-message]
 run *ARGS: _rust (_need "compiler" "mariadb")
-    @cargo run --locked --quiet -- demo "$@"
+    @cargo run --locked -- demo "$@"
 
-# Start one server on a database of your own.
+# Start one server: on the shared database of its settings, or on a private MariaDB.
+[no-exit-message]
 serve *ARGS: _rust (_need "compiler")
     @cargo run --locked --release -- serve "$@"
 

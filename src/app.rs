@@ -1,12 +1,12 @@
 //! What handlers and loops may need: the settings, the install, the database, and how this server stands.
 
 use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::config::Config;
 use crate::db::Db;
@@ -25,13 +25,14 @@ pub struct App(Arc<Inner>);
 #[derive(Debug)]
 pub struct Inner {
     pub config: Config,
-    pub install: Install,
+    pub install: Arc<Install>,
     pub db: Db,
     pub metrics: Metrics,
     pub standing: watch::Sender<Standing>,
-    boot_id: RwLock<String>,
     name: RwLock<String>,
     last_beat: RwLock<Option<Instant>>,
+    /// Whether the last page that asked the database got no answer.
+    pub unanswered: AtomicBool,
 }
 
 /// Whether this server may work, and if not, why.
@@ -58,15 +59,15 @@ impl Deref for App {
 impl App {
     /// # Errors
     /// [`crate::error::Error::Internal`] when the metrics cannot be set up.
-    pub fn new(config: Config, install: Install, db: Db) -> Result<App> {
+    pub fn new(config: Config, install: impl Into<Arc<Install>>, db: Db) -> Result<App> {
         Ok(App(Arc::new(Inner {
             metrics: Metrics::new()?,
             standing: watch::Sender::new(Standing::Starting(None)),
-            boot_id: RwLock::new(new_boot_id()),
             name: RwLock::new(config.cluster_id.clone()),
             last_beat: RwLock::new(None),
+            unanswered: AtomicBool::new(false),
             config,
-            install,
+            install: install.into(),
             db,
         })))
     }
@@ -74,18 +75,6 @@ impl App {
     /// Says a message of the log in the language of the settings.
     pub fn say(&self, text: &Text) -> String {
         text.say(self.config.lang)
-    }
-
-    /// Names this start of this server; fences it from any other process with the same install id.
-    pub fn boot_id(&self) -> String {
-        read(&self.boot_id)
-    }
-
-    /// Takes a new boot id, when another process turned out to use the same one (a machine copied while running).
-    pub fn renew_boot_id(&self) -> String {
-        let id = new_boot_id();
-        write(&self.boot_id, id.clone());
-        id
     }
 
     /// This cluster's name as last read from the database.
@@ -109,10 +98,6 @@ impl App {
         let limit = Duration::from_secs(u64::from(self.config.heart_seconds * (OFFLINE_INTERVALS - 1)));
         (silent > limit).then_some(silent)
     }
-}
-
-fn new_boot_id() -> String {
-    Uuid::new_v4().simple().to_string()
 }
 
 /// A panic while writing one of these whole values cannot leave it half written, so a poisoned lock is read on.

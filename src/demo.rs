@@ -8,17 +8,16 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clusters::queries;
 use crate::config::{Config, Database};
 use crate::db::Db;
-use crate::db::embedded::{Embedded, Options, stop_orphan};
+use crate::db::embedded::{Keeper, Options, stop_orphan};
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
 use crate::install;
+use crate::serve::Signals;
 
 /// Short, so that a killed server is seen offline within 15 s.
 const HEART_SECONDS: &str = "5";
@@ -79,36 +78,36 @@ pub async fn run(args: Demo) -> Result<()> {
             name: names[1],
         },
     ];
+    if args.port_a == args.port_b {
+        return Err(Error::Invalid(Text::new("demo.same_port").with("port", args.port_a)));
+    }
     for member in &members {
         check_port(member).await?;
     }
     prepare(&args, lang).await?;
     let _lock = install::lock(&args.data)?;
-    let mut asked = Signals::new()?;
+    let mut asked = Signals::new(false)?;
     say(lang, &Text::new("demo.database"));
-    let embedded = Embedded::start(
-        &args.data.join("mariadb"),
-        Options {
-            tcp: true,
-            durable: true,
-        },
-    )
-    .await?;
-    let database = embedded.database();
-    let (stop, stopped) = watch::channel(false);
-    let keeper = tokio::spawn(embedded.keep(stopped));
+    let options = Options {
+        tcp: true,
+        durable: true,
+    };
+    let place = args.data.join("mariadb");
+    let (database, keeper) = tokio::select! {
+        started = Keeper::start(&place, options) => started?,
+        _ = asked.recv() => return Ok(()),
+    };
     let mut children = Vec::new();
     let up = tokio::select! {
         result = start(&members, &database, &mut children, lang) => Some(result),
-        () = asked.recv() => None,
+        _ = asked.recv() => None,
     };
     if let Some(Ok(())) = up {
         watch_over(&members, &mut children, &mut asked, lang).await;
     }
     say(lang, &Text::new("demo.stopping"));
     stop_all(children).await;
-    stop.send_replace(true);
-    let _ = keeper.await;
+    keeper.stop().await;
     say(lang, &Text::new("demo.stopped").with("path", args.data.display()));
     up.unwrap_or(Ok(()))
 }
@@ -175,16 +174,18 @@ async fn start(members: &[Member], database: &Database, children: &mut Vec<Child
         let address = format!("http://127.0.0.1:{}", member.port);
         queries::describe(&mut conn, &id, member.name, &address, "demo").await?;
     }
-    conn.disconnect().await?;
     say(lang, &Text::new("demo.ready"));
     for (member, child) in members.iter().zip(children.iter()) {
+        // An earlier run may have named it in another language, or somebody since.
+        let name = queries::name(&mut conn, &install::read(&member.data)?).await?;
         let url = format!("http://127.0.0.1:{}/clusters", member.port);
         let line = Text::new("demo.server")
             .with("letter", member.letter)
-            .with("name", member.name)
+            .with("name", name.unwrap_or_default())
             .with("url", url);
         say(lang, &line.with("pid", child.id().unwrap_or_default()));
     }
+    conn.disconnect().await?;
     say(lang, &Text::new("demo.hint"));
     Ok(())
 }
@@ -232,7 +233,7 @@ async fn ready(member: &Member, child: &mut Child) -> Result<()> {
     let end = Instant::now() + READY;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(Error::Invalid(ended(member, &status.to_string())));
+            return Err(Error::Invalid(ended(member).with("status", status)));
         }
         if timeout(Duration::from_secs(3), is_ready(member.port))
             .await
@@ -241,17 +242,18 @@ async fn ready(member: &Member, child: &mut Child) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(Error::Invalid(ended(member, "not ready within 60 s")));
+            return Err(Error::Invalid(
+                ended(member).with_text("status", Text::new("demo.not_ready")),
+            ));
         }
         sleep(Duration::from_millis(30)).await;
     }
 }
 
-fn ended(member: &Member, status: &str) -> Text {
+fn ended(member: &Member) -> Text {
     let log = member.data.with_extension("log");
     Text::new("demo.server_ended")
         .with("letter", member.letter)
-        .with("status", status)
         .with("log", log.display())
 }
 
@@ -273,12 +275,12 @@ async fn watch_over(members: &[Member], children: &mut [Child], asked: &mut Sign
     loop {
         for ((member, child), told) in members.iter().zip(children.iter_mut()).zip(told.iter_mut()) {
             if let (false, Ok(Some(status))) = (*told, child.try_wait()) {
-                say(lang, &ended(member, &status.to_string()));
+                say(lang, &ended(member).with("status", status));
                 *told = true;
             }
         }
         tokio::select! {
-            () = asked.recv() => return,
+            _ = asked.recv() => return,
             () = sleep(Duration::from_millis(300)) => {}
         }
     }
@@ -297,29 +299,6 @@ async fn stop_all(children: Vec<Child>) {
     for mut child in children {
         if timeout(STOP, child.wait()).await.is_err() {
             let _ = child.kill().await;
-        }
-    }
-}
-
-/// The ways a person ends the demo.
-struct Signals([tokio::signal::unix::Signal; 3]);
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        let one = |kind| signal(kind).map_err(|cause| Error::Internal(cause.into()));
-        Ok(Signals([
-            one(SignalKind::interrupt())?,
-            one(SignalKind::terminate())?,
-            one(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn recv(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
         }
     }
 }

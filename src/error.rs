@@ -64,8 +64,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
+        // Libraries like to repeat their cause in their own words.
+        let said = cause.to_string();
+        if !line.contains(&said) {
+            line.push_str(": ");
+            line.push_str(&said);
+        }
         source = cause.source();
     }
     line
@@ -81,11 +85,14 @@ impl From<mysql_async::Error> for Error {
     }
 }
 
-/// Server errors that pass by themselves: too many connections, shutting down, killed, lock wait, deadlock, read-only.
+/// Server errors that pass by themselves or once somebody has mended the database: too many connections, host blocked,
+/// shutting down, killed, node not ready, lock wait, deadlock, statement too slow, idle too long, read-only; and, met by a
+/// server that had already worked, a password, right, schema or table that has gone.
 fn gone_for_now(code: u16) -> bool {
     matches!(
         code,
-        1040 | 1053 | 1077 | 1152 | 1158..=1161 | 1203 | 1205 | 1213 | 1226 | 1290 | 1317 | 1836 | 1927 | 3024 | 3169
+        1040 | 1044 | 1045 | 1047 | 1049 | 1053 | 1077 | 1129 | 1142 | 1146 | 1152 | 1158
+            ..=1161 | 1203 | 1205 | 1213 | 1226 | 1290 | 1317 | 1698 | 1836 | 1927 | 1969 | 3024 | 3169 | 4031
     )
 }
 

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use mysql_async::TxOpts;
 
 use crate::clusters::roll;
 use crate::config::{Config, Flags};
-use crate::db::Db;
+use crate::db::{self, Db, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
-use crate::install::{self, FILE_NAME, Install, is_install_id};
+use crate::install::{self, FILE_NAME, is_install_id};
 
 #[derive(Debug, Args)]
 pub struct Identity {
@@ -55,11 +54,11 @@ pub async fn run(args: Identity) -> Result<Text> {
             Ok(Text::new("identity.show").with("id", id).with("path", path.display()))
         }
         Action::New => {
-            let old = Install::open(&config.data)?;
-            let kept = install::put_aside(&config.data)?;
+            let _lock = install::lock(&config.data)?;
+            let old = install::read(&config.data).ok();
+            let kept = install::keep_aside(&config.data)?;
             let id = install::write_new(&config.data)?;
-            let text = Text::new("identity.new").with("id", id).with("old", &old.id);
-            Ok(text.with("kept", kept.display()))
+            Ok(changed(Text::new("identity.new"), &id, old.as_deref(), kept))
         }
         Action::Adopt { install_id } => adopt(&config, &install_id).await,
     }
@@ -69,37 +68,43 @@ async fn adopt(config: &Config, install_id: &str) -> Result<Text> {
     if !is_install_id(install_id) {
         return Err(Error::Invalid(Text::new("identity.bad_id").with("id", install_id)));
     }
-    let Some(database) = &config.database else {
-        return Err(Error::Invalid(
-            Text::new("identity.no_database").with("path", config.file.display()),
-        ));
-    };
-    let old = Install::open(&config.data)?;
-    let db = Db::new(database);
-    let mut conn = db.own_conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let Some(holder) = roll::locked_holder(&mut tx, install_id).await? else {
-        return Err(Error::NotFound(
-            Text::new("identity.unknown")
-                .with("id", install_id)
-                .with("place", &db.place),
-        ));
-    };
-    if holder.state.is_alive() || holder.removed_at.is_some() {
-        let key = if holder.removed_at.is_some() {
-            "identity.removed"
-        } else {
-            "identity.alive"
-        };
-        let text = Text::new(key).with("id", install_id).with("host", &holder.host);
-        return Err(Error::Conflict(text.with("path", &holder.data_path)));
+    let _lock = install::lock(&config.data)?;
+    let (db, keeper) = db::open(config).await?;
+    let free = may_adopt(&db, install_id).await;
+    if let Some(keeper) = keeper {
+        keeper.stop().await;
     }
-    tx.rollback().await?;
-    conn.disconnect().await?;
-    let kept = install::put_aside(&config.data)?;
+    free?;
+    // A directory whose file was lost or is broken has no id to speak of; whatever is there is kept.
+    let old = install::read(&config.data).ok();
+    let kept = install::keep_aside(&config.data)?;
     install::write(&config.data, install_id)?;
-    Ok(Text::new("identity.adopted")
-        .with("id", install_id)
-        .with("old", &old.id)
-        .with("kept", kept.display()))
+    Ok(changed(Text::new("identity.adopted"), install_id, old.as_deref(), kept))
+}
+
+/// Whether the database knows that cluster, and nobody lives under its id.
+async fn may_adopt(db: &Db, install_id: &str) -> Result<()> {
+    migrations::run(db).await?;
+    let mut conn = db.own_conn().await?;
+    let Some(holder) = roll::holder(&mut conn, install_id).await? else {
+        let text = Text::new("identity.unknown").with("id", install_id);
+        return Err(Error::NotFound(text.with("place", &db.place)));
+    };
+    conn.disconnect().await?;
+    let key = match holder.removed_at {
+        Some(_) => "identity.removed",
+        None if holder.state.is_alive() => "identity.alive",
+        None => return Ok(()),
+    };
+    let text = Text::new(key).with("id", install_id).with("host", &holder.host);
+    Err(Error::Conflict(text.with("path", &holder.data_path)))
+}
+
+fn changed(text: Text, id: &str, old: Option<&str>, kept: Option<PathBuf>) -> Text {
+    let kept = match (old, kept) {
+        (Some(old), Some(kept)) => Text::new("identity.kept").with("old", old).with("kept", kept.display()),
+        (None, Some(kept)) => Text::new("identity.kept_broken").with("kept", kept.display()),
+        (_, None) => Text::new("identity.none_before"),
+    };
+    text.with("id", id).with_text("kept", kept)
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub struct Install {
     pub mark: String,
     /// The boot id that the process before us noted here; empty when there was none.
     pub former_boot: String,
+    boot_id: RwLock<String>,
     _lock: File,
 }
 
@@ -63,18 +65,38 @@ impl Install {
             fresh,
             mark: mark(data),
             former_boot: former_boot.trim().to_owned(),
+            boot_id: RwLock::new(new_boot_id()),
             _lock: lock,
         })
     }
 
+    /// Names this start of this server; fences it from any other process with the same install id.
+    pub fn boot_id(&self) -> String {
+        self.boot_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a new boot id, when another process turned out to use the same one (a machine copied while running).
+    pub fn renew_boot_id(&self) -> String {
+        let id = new_boot_id();
+        self.boot_id
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&id);
+        id
+    }
+
     /// Notes under which boot id this process works, for the one after it. Where this fails, that one waits until the
     /// row is past its limit.
-    pub fn note_boot(&self, boot_id: &str) {
+    pub fn note_boot(&self) {
         let path = self.data.join(BOOT_NAME);
-        if let Err(cause) = fs::write(&path, boot_id) {
+        if let Err(cause) = fs::write(&path, self.boot_id()) {
             tracing::warn!(path = %path.display(), "cannot note the boot id: {cause}");
         }
     }
+}
+
+fn new_boot_id() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The install id of a data directory that has one.
@@ -85,27 +107,32 @@ pub fn read(data: &Path) -> Result<String> {
     let path = data.join(FILE_NAME);
     match fs::read(&path) {
         Ok(bytes) => read_id(&path, &bytes),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(
+            Text::new("install.never_started").with("path", data.display()),
+        )),
         Err(cause) => Err(broken(&path, Text::new("install.unreadable").with("cause", cause))),
     }
 }
 
-/// Moves `INSTALL.json` to a free name beside it and returns that name; an install id is never thrown away.
+/// Gives `INSTALL.json` a second, free name beside it and returns that name: an install id is never thrown away, and
+/// until [`write`] replaces it the directory is never without one. None when there is no file yet.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the directory cannot be written.
-pub fn put_aside(data: &Path) -> Result<PathBuf> {
+pub fn keep_aside(data: &Path) -> Result<Option<PathBuf>> {
     let from = data.join(FILE_NAME);
     let free = |number: &u32| !data.join(format!("{FILE_NAME}.old-{number}")).exists();
     let number = (1..).find(free).unwrap_or(u32::MAX);
     let to = data.join(format!("{FILE_NAME}.old-{number}"));
-    fs::rename(&from, &to).map_err(|cause| {
-        Error::Invalid(
+    match fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)) {
+        Ok(()) => Ok(Some(to)),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::Invalid(
             Text::new("install.unwritable")
                 .with("path", from.display())
                 .with("cause", cause),
-        )
-    })?;
-    Ok(to)
+        )),
+    }
 }
 
 /// Makes the directory if it is missing and locks it; the lock goes with the process, however it ends.
@@ -190,7 +217,7 @@ pub fn write_new(data: &Path) -> Result<String> {
     Ok(id)
 }
 
-/// Writes `INSTALL.json` for `id` so that a crash leaves either no file or a whole one; the directory must have none.
+/// Writes `INSTALL.json` for `id` so that a crash leaves either the former file or the whole new one.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the directory cannot be written.
@@ -330,9 +357,16 @@ mod tests {
     #[test]
     fn an_id_put_aside_is_kept() {
         let data = tempfile::tempdir().unwrap();
+        assert_eq!(keep_aside(data.path()).unwrap(), None);
         let old = write_new(data.path()).unwrap();
-        let kept = put_aside(data.path()).unwrap();
-        assert!(!data.path().join(FILE_NAME).exists());
+        let kept = keep_aside(data.path()).unwrap().unwrap();
+        assert_eq!(
+            read(data.path()).unwrap(),
+            old,
+            "there is never a moment without a file"
+        );
+        let new = write_new(data.path()).unwrap();
+        assert_eq!(read(data.path()).unwrap(), new);
         assert!(fs::read_to_string(kept).unwrap().contains(&old));
     }
 }

@@ -1,14 +1,17 @@
 //! The log: readable or JSON lines, each with the install id and boot id of the server that wrote it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::app::App;
+use crate::install::Install;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -20,33 +23,49 @@ pub enum LogFormat {
 }
 
 /// Starts the log on standard error. Called once, by a command; a second call changes nothing.
-pub fn start(format: LogFormat, app: &App) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(std::io::stderr);
+pub fn start(format: LogFormat, install: &Arc<Install>) {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
     // A second subscriber cannot be set; the first one then goes on.
     let _ = match format {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
             let line = TextLine {
-                prefix: app.install.id.chars().take(8).collect(),
+                install: install.clone(),
                 inner: Format::default().with_target(false),
             };
-            builder.with_ansi(ansi).event_format(line).try_init()
+            builder
+                .with_ansi(ansi)
+                .event_format(line)
+                .finish()
+                .with(wanted())
+                .try_init()
         }
         LogFormat::Json => {
             let line = JsonLine {
-                app: app.clone(),
+                install: install.clone(),
                 inner: Format::default().json().flatten_event(true),
             };
-            builder.fmt_fields(JsonFields::new()).event_format(line).try_init()
+            builder
+                .fmt_fields(JsonFields::new())
+                .event_format(line)
+                .finish()
+                .with(wanted())
+                .try_init()
         }
     };
 }
 
-/// `7a175577 2026-11-24T08:00:00Z INFO …`
+/// What the web framework says of its own starting and stopping is said by the server, too.
+fn wanted() -> Targets {
+    Targets::new()
+        .with_default(tracing::Level::INFO)
+        .with_target("poem", tracing::Level::WARN)
+}
+
+/// `7a175577/5c1e 2026-11-24T08:00:00Z INFO …`: the first digits of install id and boot id; the first lines after a start
+/// have both in full.
 struct TextLine {
-    prefix: String,
+    install: Arc<Install>,
     inner: Format<Full>,
 }
 
@@ -56,14 +75,16 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        write!(writer, "{} ", self.prefix)?;
+        let (install_id, boot_id) = (&self.install.id, self.install.boot_id());
+        let start = |id: &str, digits: usize| id.get(..digits).unwrap_or_default().to_owned();
+        write!(writer, "{}/{} ", start(install_id, 8), start(&boot_id, 4))?;
         self.inner.format_event(context, writer, event)
     }
 }
 
 /// `{"install_id":"…","boot_id":"…","timestamp":…}`
 struct JsonLine {
-    app: App,
+    install: Arc<Install>,
     inner: Format<Json>,
 }
 
@@ -76,7 +97,7 @@ where
         let mut object = String::new();
         self.inner.format_event(context, Writer::new(&mut object), event)?;
         // A boot id can change while the process runs.
-        let (install_id, boot_id) = (&self.app.install.id, self.app.boot_id());
+        let (install_id, boot_id) = (&self.install.id, self.install.boot_id());
         let rest = object.strip_prefix('{').unwrap_or(&object);
         write!(
             writer,

@@ -1,6 +1,7 @@
 //! `muster serve`: one server from start to stop.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,13 +10,11 @@ use poem::listener::TcpAcceptor;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::clusters::heartbeat::Heart;
 use crate::config::{Config, DEFAULT_FILE, Flags};
-use crate::db::Db;
-use crate::db::embedded::{Embedded, Options};
+use crate::db;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::Install;
@@ -59,44 +58,43 @@ pub async fn run(args: Serve) -> Result<()> {
         port: args.port,
     };
     let config = Config::load(&flags)?;
-    let install = Install::open(&config.data)?;
+    let install = Arc::new(Install::open(&config.data)?);
     write_default_file(&config)?;
     let listener = listen(&config).await?;
-    let (stop, stopped) = watch::channel(false);
-    let (db, keeper) = open_database(&config).await?;
+    let mut asked = Signals::new(args.until_stdin_closes)?;
+    log::start(args.log_format, &install);
+    let (db, keeper) = tokio::select! {
+        opened = db::open(&config) => opened?,
+        // The private database may be recovering; it goes with the start that is broken off.
+        signal = asked.recv() => {
+            tracing::info!(signal, "{}", Text::new("serve.stopped").say(config.lang));
+            return Ok(());
+        }
+    };
     let app = App::new(config, install, db)?;
-    log::start(args.log_format, &app);
     greet(&app, &listener);
-    let heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
-    let result = serve(&app, listener, heart, &stop, args.until_stdin_closes).await;
+    let result = serve(&app, listener, &mut asked).await;
     // The database goes last: the last beat still needs it.
-    if let Some((stop_database, keeper)) = keeper {
-        stop_database.send_replace(true);
-        let _ = keeper.await;
+    if let Some(keeper) = keeper {
+        keeper.stop().await;
     }
     app.db.clone().close().await;
     result
 }
 
 /// Serves until told to stop or until the heart gives up, then stops in order: requests, heart.
-async fn serve(
-    app: &App,
-    listener: TcpListener,
-    heart: JoinHandle<Result<()>>,
-    stop: &watch::Sender<bool>,
-    until_stdin_closes: bool,
-) -> Result<()> {
+async fn serve(app: &App, listener: TcpListener, asked: &mut Signals) -> Result<()> {
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
+    let (stop, mut stopped) = watch::channel(false);
+    let mut heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
-    let mut stopped = stop.subscribe();
     let until_stopped = async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let server = Server::new_with_acceptor(acceptor);
     let site = tokio::spawn(server.run_with_graceful_shutdown(routes::all(app), until_stopped, Some(LAST_REQUESTS)));
-    let mut heart = heart;
     let gave_up = tokio::select! {
-        signal = asked_to_stop(until_stdin_closes) => {
+        signal = asked.recv() => {
             tracing::info!(signal, "{}", app.say(&Text::new("serve.stopping")));
             None
         }
@@ -112,28 +110,46 @@ async fn serve(
     ended.map_err(|cause| Error::Internal(cause.into()))?
 }
 
-/// Waits for SIGTERM, SIGINT, SIGHUP or, if asked for, the end of standard input.
-async fn asked_to_stop(until_stdin_closes: bool) -> &'static str {
-    let one = |kind: SignalKind, name: &'static str| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-                name
+/// The ways a person ends a server or the demo: SIGTERM, SIGINT, SIGHUP or, if asked for, the end of standard input.
+pub struct Signals {
+    signals: [tokio::signal::unix::Signal; 3],
+    until_stdin_closes: bool,
+}
+
+impl Signals {
+    /// From here on the signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system does not hand signals on.
+    pub fn new(until_stdin_closes: bool) -> Result<Signals> {
+        let one = |kind| signal(kind).map_err(|cause| Error::Internal(cause.into()));
+        let signals = [
+            one(SignalKind::terminate())?,
+            one(SignalKind::interrupt())?,
+            one(SignalKind::hangup())?,
+        ];
+        Ok(Signals {
+            signals,
+            until_stdin_closes,
+        })
+    }
+
+    /// Waits for one of them and says which.
+    pub async fn recv(&mut self) -> &'static str {
+        let [terminate, interrupt, hangup] = &mut self.signals;
+        let until_stdin_closes = self.until_stdin_closes;
+        let stdin = async {
+            if !until_stdin_closes {
+                std::future::pending::<()>().await;
             }
-            Err(_) => std::future::pending().await,
+            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
+            () = stdin => "end of standard input",
         }
-    };
-    let stdin = async {
-        if !until_stdin_closes {
-            std::future::pending::<()>().await;
-        }
-        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
-    };
-    tokio::select! {
-        name = one(SignalKind::terminate(), "SIGTERM") => name,
-        name = one(SignalKind::interrupt(), "SIGINT") => name,
-        name = one(SignalKind::hangup(), "SIGHUP") => name,
-        () = stdin => "end of standard input",
     }
 }
 
@@ -174,40 +190,27 @@ async fn listen(config: &Config) -> Result<TcpListener> {
     })
 }
 
-/// The configured database, or the private one with the task that keeps it.
-type Keeper = (watch::Sender<bool>, JoinHandle<()>);
-
-async fn open_database(config: &Config) -> Result<(Db, Option<Keeper>)> {
-    if let Some(database) = &config.database {
-        return Ok((Db::new(database), None));
-    }
-    let embedded = Embedded::start(
-        &config.data.join("mariadb"),
-        Options {
-            tcp: false,
-            durable: true,
-        },
-    )
-    .await?;
-    let db = Db::new(&embedded.database());
-    let (stop, stopped) = watch::channel(false);
-    Ok((db, Some((stop, tokio::spawn(embedded.keep(stopped))))))
-}
-
 fn greet(app: &App, listener: &TcpListener) {
     let address = listener
         .local_addr()
         .map_or_else(|_| String::new(), |address| address.to_string());
-    let data = app.install.data.display().to_string();
+    let (data, boot_id) = (app.install.data.display().to_string(), app.install.boot_id());
     let key = if app.install.fresh {
         "serve.installed"
     } else {
         "serve.install_id"
     };
     tracing::info!(
+        boot_id,
         "{}",
         app.say(&Text::new(key).with("id", &app.install.id).with("path", &data))
     );
+    if app.config.database.is_none() {
+        tracing::info!(
+            "{}",
+            app.say(&Text::new("serve.alone").with("path", app.config.file.display()))
+        );
+    }
     for warning in &app.config.warnings {
         tracing::warn!("{}", app.say(warning));
     }

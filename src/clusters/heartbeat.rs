@@ -1,5 +1,6 @@
 //! Calls the roll: registers this server's row, beats, and steps back when the row belongs to somebody else.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, TxOpts};
@@ -8,6 +9,7 @@ use tokio::time::{Instant as Tick, sleep_until, timeout};
 
 use super::portrait::SelfPortrait;
 use super::queries;
+use super::rival::{tell_changed_cluster_id, tell_removed};
 use super::roll::{self, Holder};
 use crate::app::{App, Standing};
 use crate::db::migrations;
@@ -25,15 +27,15 @@ const LAST_WORD: Duration = Duration::from_millis(1500);
 /// One server's heart: a connection of its own, and what it believes about its row.
 #[derive(Debug)]
 pub struct Heart {
-    app: App,
+    pub(super) app: App,
     conn: Option<Conn>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// How long the last beat that landed took, in milliseconds.
     took_ms: f64,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The schema is not known to be ours yet.
     Opening,
     Registering,
@@ -133,7 +135,7 @@ impl Heart {
         }
     }
 
-    fn conn(&mut self) -> Result<&mut Conn> {
+    pub(super) fn conn(&mut self) -> Result<&mut Conn> {
         self.conn.as_mut().ok_or_else(|| Error::timed_out("no connection"))
     }
 
@@ -173,22 +175,23 @@ impl Heart {
             Some(holder) => Stage::Waiting { seen: Box::new(holder) },
         };
         tx.commit().await?;
-        if let Stage::Beating { .. } = next {
-            self.works().await?;
-        }
         self.stage = next;
         Ok(())
     }
 
+    /// Called after a beat that landed: only then is the row surely ours.
     async fn works(&mut self) -> Result<()> {
+        if *self.app.standing.borrow() == Standing::Working {
+            return Ok(());
+        }
         let install_id = self.app.install.id.clone();
         if let Some(name) = queries::name(self.conn()?, &install_id).await? {
             self.app.set_name(name);
         }
-        self.app.install.note_boot(&self.app.boot_id());
+        self.app.install.note_boot();
         self.app.standing.send_replace(Standing::Working);
         tracing::info!(
-            boot_id = self.app.boot_id(),
+            boot_id = self.app.install.boot_id(),
             "{}",
             self.app.say(&Text::new("heart.registered"))
         );
@@ -198,7 +201,7 @@ impl Heart {
     async fn beat(&mut self) -> Result<()> {
         let app = self.app.clone();
         let (sent, took_ms) = (Instant::now(), self.took_ms);
-        let boot_id = app.boot_id();
+        let boot_id = app.install.boot_id();
         // Until the answer is here, the beat may have landed or not.
         let Stage::Beating { seq: known, unsure } = &mut self.stage else {
             return Ok(());
@@ -219,6 +222,7 @@ impl Heart {
         self.took_ms = sent.elapsed().as_secs_f64() * 1000.0;
         app.metrics.beat_seconds.observe(sent.elapsed().as_secs_f64());
         app.beat_landed(sent);
+        app.unanswered.store(false, Ordering::Relaxed);
         self.stage = Stage::Beating {
             seq: Some(seq),
             unsure: 0,
@@ -226,91 +230,16 @@ impl Heart {
         if known.is_some_and(|known| seq > known + beats) {
             return self.share_no_boot_id(&boot_id, seq).await;
         }
-        Ok(())
-    }
-
-    /// Somebody else beats with our boot id: a machine copied while we ran. The first of the two to take a new boot id
-    /// keeps the row; the other one finds it lost at its next beat.
-    async fn share_no_boot_id(&mut self, old: &str, seq: u64) -> Result<()> {
-        let app = self.app.clone();
-        let new = app.renew_boot_id();
-        tracing::warn!(old, new, "{}", app.say(&Text::new("heart.shared_boot")));
-        if roll::rename_boot(self.conn()?, &app.install.id, (old, seq), &new).await? {
-            app.install.note_boot(&new);
-            return Ok(());
-        }
-        self.lost_row().await
-    }
-
-    /// Our beat met no row. Reads it once and steps back.
-    async fn lost_row(&mut self) -> Result<()> {
-        let install_id = self.app.install.id.clone();
-        match roll::holder(self.conn()?, &install_id).await? {
-            None => {
-                self.stage = Stage::Removed;
-                self.app.standing.send_replace(Standing::Removed {
-                    by: String::new(),
-                    at: None,
-                });
-                tracing::error!("{}", self.app.say(&Text::new("heart.row_gone")));
-            }
-            Some(holder) if holder.removed_at.is_some() => {
-                tell_removed(&self.app, &holder);
-                self.stage = Stage::Removed;
-            }
-            Some(holder) => {
-                self.stage = Stage::Waiting { seen: Box::new(holder) };
-                self.look_at_other().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// While another process holds our install id: report ourselves, and take the row only when the other was silent
-    /// past its limit at this look and has not beaten since the last one.
-    async fn look_at_other(&mut self) -> Result<()> {
-        let me = SelfPortrait::of(&self.app);
-        let Stage::Waiting { seen } = &self.stage else {
-            return Ok(());
-        };
-        let last_seen = (seen.boot_id.clone(), seen.beat_seq);
-        let Some(now) = roll::holder(self.conn()?, &me.install_id).await? else {
-            self.stage = Stage::Registering;
-            return Ok(());
-        };
-        if now.removed_at.is_some() {
-            tell_removed(&self.app, &now);
-            self.stage = Stage::Removed;
-            return Ok(());
-        }
-        let silent = (now.boot_id.as_str(), now.beat_seq) == (last_seen.0.as_str(), last_seen.1);
-        if silent && now.is_free_for(&me) {
-            self.stage = Stage::Registering;
-            return Ok(());
-        }
-        roll::report_duplicate(self.conn()?, &me).await?;
-        self.app.set_name(now.name.clone());
-        let standing = Standing::Duplicate {
-            host: now.host.clone(),
-            path: now.data_path.clone(),
-        };
-        if *self.app.standing.borrow() != standing {
-            let text = Text::new("heart.duplicate")
-                .with("host", &now.host)
-                .with("path", &now.data_path)
-                .with("own_host", &me.host)
-                .with("own_path", &me.data_path);
-            tracing::error!("{}", self.app.say(&text));
-            self.app.standing.send_replace(standing);
-        }
-        self.stage = Stage::Waiting { seen: Box::new(now) };
-        Ok(())
+        self.works().await
     }
 
     /// Marks the row stopped (or takes back the report of a duplicate), within 1.5 s.
     pub async fn last_word(&mut self) {
+        if !matches!(self.stage, Stage::Beating { .. } | Stage::Waiting { .. }) {
+            return;
+        }
         let result = timeout(LAST_WORD, async {
-            let (install_id, boot_id) = (self.app.install.id.clone(), self.app.boot_id());
+            let (install_id, boot_id) = (self.app.install.id.clone(), self.app.install.boot_id());
             // A tick cut off by the stop may have left its connection in the middle of an answer.
             self.conn = Some(self.app.db.own_conn().await?);
             match self.stage {
@@ -339,13 +268,13 @@ impl Heart {
     /// together. Beats missed meanwhile are not made up for.
     fn next(&self, last: Tick) -> Tick {
         let mut interval = match self.stage {
-            Stage::Waiting { .. } => self.interval().min(RETRY),
-            _ => self.interval(),
+            Stage::Beating { .. } | Stage::Removed => self.interval(),
+            Stage::Opening | Stage::Registering | Stage::Waiting { .. } => self.interval().min(RETRY),
         };
         if let Stage::Beating { seq: Some(seq), .. } = self.stage
             && seq <= 1
         {
-            interval = jittered(interval, &self.app.boot_id());
+            interval = jittered(interval, &self.app.install.boot_id());
         }
         let mut next = last + interval;
         while next <= Tick::now() {
@@ -371,25 +300,6 @@ impl Heart {
             let text = Text::new("heart.failed").with("place", &self.app.db.place);
             tracing::warn!("{}: {}", self.app.say(&text), chain(error));
         }
-    }
-}
-
-fn tell_removed(app: &App, holder: &Holder) {
-    let text = Text::new("heart.removed").with("by", &holder.removed_by);
-    tracing::error!("{}", app.say(&text));
-    app.standing.send_replace(Standing::Removed {
-        by: holder.removed_by.clone(),
-        at: holder.removed_at,
-    });
-}
-
-fn tell_changed_cluster_id(app: &App, holder: &Holder) {
-    let new = &app.config.cluster_id;
-    if holder.cluster_id != *new {
-        let text = Text::new("heart.cluster_id_changed")
-            .with("old", &holder.cluster_id)
-            .with("new", new);
-        tracing::warn!("{}", app.say(&text));
     }
 }
 

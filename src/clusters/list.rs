@@ -15,6 +15,7 @@ const DEFAULT_SIZE: u64 = 20;
 /// The columns one may sort by, as in the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
+    InstallId,
     ClusterId,
     #[default]
     Name,
@@ -23,12 +24,14 @@ pub enum Sort {
     Host,
     Version,
     Beat,
+    ModifiedBy,
     Created,
     Modified,
 }
 
 impl Sort {
-    pub const ALL: [Sort; 9] = [
+    pub const ALL: [Sort; 11] = [
+        Sort::InstallId,
         Sort::ClusterId,
         Sort::Name,
         Sort::State,
@@ -36,6 +39,7 @@ impl Sort {
         Sort::Host,
         Sort::Version,
         Sort::Beat,
+        Sort::ModifiedBy,
         Sort::Created,
         Sort::Modified,
     ];
@@ -43,6 +47,7 @@ impl Sort {
     /// The word in the URL.
     pub fn code(self) -> &'static str {
         match self {
+            Sort::InstallId => "install_id",
             Sort::ClusterId => "cluster_id",
             Sort::Name => "name",
             Sort::State => "state",
@@ -50,6 +55,7 @@ impl Sort {
             Sort::Host => "host",
             Sort::Version => "version",
             Sort::Beat => "beat",
+            Sort::ModifiedBy => "modified_by",
             Sort::Created => "created",
             Sort::Modified => "modified",
         }
@@ -258,8 +264,8 @@ pub struct List {
 /// One column's heading.
 pub struct Heading {
     pub name: Text,
-    /// Where clicking it leads, for columns one can sort by.
-    pub link: Option<String>,
+    /// Where clicking it leads.
+    pub link: String,
     /// `ascending`, `descending` or `none`, for screen readers.
     pub aria_sort: &'static str,
 }
@@ -281,7 +287,7 @@ impl List {
     pub fn headings(&self) -> Vec<Heading> {
         let sorted = |name: &'static str, sort: Sort| Heading {
             name: Text::new(name),
-            link: Some(self.wanted.sorted_by(sort)),
+            link: self.wanted.sorted_by(sort),
             aria_sort: match (self.wanted.sort == sort, self.wanted.descending) {
                 (true, true) => "descending",
                 (true, false) => "ascending",
@@ -289,11 +295,7 @@ impl List {
             },
         };
         vec![
-            Heading {
-                name: Text::new("clusters.install_id"),
-                link: None,
-                aria_sort: "none",
-            },
+            sorted("clusters.install_id", Sort::InstallId),
             sorted("clusters.cluster_id", Sort::ClusterId),
             sorted("clusters.name", Sort::Name),
             sorted("clusters.state", Sort::State),
@@ -301,11 +303,7 @@ impl List {
             sorted("clusters.host", Sort::Host),
             sorted("clusters.version", Sort::Version),
             sorted("clusters.beat_at", Sort::Beat),
-            Heading {
-                name: Text::new("clusters.modified_by"),
-                link: None,
-                aria_sort: "none",
-            },
+            sorted("clusters.modified_by", Sort::ModifiedBy),
             sorted("clusters.created_at", Sort::Created),
             sorted("clusters.modified_at", Sort::Modified),
         ]

@@ -4,13 +4,14 @@ pub mod heartbeat;
 pub mod list;
 pub mod portrait;
 pub mod queries;
+mod rival;
 pub mod roll;
 pub mod state;
 
 use std::sync::Arc;
 
 use askama::Template;
-use chrono::TimeDelta;
+use chrono::{NaiveDateTime, TimeDelta};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
@@ -128,13 +129,21 @@ impl Show {
         }
     }
 
-    /// The last beats, newest first: when, and how long the one before it took at the database in milliseconds.
-    fn beats(&self) -> Vec<(Option<chrono::NaiveDateTime>, String)> {
-        let beat = |entry: &str| {
-            let (at, took) = entry.split_once('/')?;
-            Some((Some(at.parse().ok()?), took.to_owned()))
-        };
-        self.details.beats.split(' ').take(12).filter_map(beat).collect()
+    /// The last beats, newest first: when, and how many milliseconds each took at the database. A beat brings the figure
+    /// of the one before it; that of a process's last beat is never told.
+    fn beats(&self) -> Vec<(Option<NaiveDateTime>, String)> {
+        let entries = self
+            .details
+            .beats
+            .split(' ')
+            .filter_map(|entry| entry.split_once('/'))
+            .take(13);
+        let (times, before): (Vec<&str>, Vec<&str>) = entries.unzip();
+        let told = std::iter::once("").chain(before.into_iter().map(|took| if took == "0.0" { "" } else { took }));
+        let beats = times.into_iter().zip(told).take(12);
+        beats
+            .filter_map(|(at, took)| Some((Some(at.parse().ok()?), took.to_owned())))
+            .collect()
     }
 
     fn other(&self) -> Option<(&str, &str)> {

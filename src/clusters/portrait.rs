@@ -22,7 +22,7 @@ impl SelfPortrait {
     pub fn of(app: &App) -> SelfPortrait {
         SelfPortrait {
             install_id: app.install.id.clone(),
-            boot_id: app.boot_id(),
+            boot_id: app.install.boot_id(),
             boot_mark: app.install.mark.clone(),
             former_boot: app.install.former_boot.clone(),
             cluster_id: app.config.cluster_id.clone(),

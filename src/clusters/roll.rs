@@ -14,7 +14,6 @@ pub struct Holder {
     pub boot_id: String,
     pub boot_mark: String,
     pub beat_seq: u64,
-    pub stopped: bool,
     pub state: State,
     pub cluster_id: String,
     pub name: String,
@@ -28,13 +27,14 @@ impl Holder {
     /// The row may be taken: its holder ended cleanly, is past its limit, never beat, or was the process before us in
     /// this very data directory on this running machine, whose lock we hold now.
     pub fn is_free_for(&self, me: &SelfPortrait) -> bool {
-        let ours = !me.boot_mark.is_empty() && self.boot_mark == me.boot_mark && self.boot_id == me.former_boot;
-        ours || !self.state.is_alive()
+        let before_us = !me.boot_mark.is_empty() && self.boot_mark == me.boot_mark && self.boot_id == me.former_boot;
+        // Taken by us, although the answer got lost on its way.
+        let ours = self.boot_id == me.boot_id;
+        ours || before_us || !self.state.is_alive()
     }
 }
 
-const HOLDER: &str = "boot_id, boot_mark, beat_seq, stopped_at is not null and stopped_at >= beat_at as stopped, \
-    cluster_id, name, host, data_path, removed_at, removed_by";
+const HOLDER: &str = "boot_id, boot_mark, beat_seq, cluster_id, name, host, data_path, removed_at, removed_by";
 
 fn holder_sql(lock: &str) -> String {
     format!("select {HOLDER}, {LIVENESS} as state from cluster where install_id = ? {lock}")
@@ -124,10 +124,12 @@ pub async fn rename_boot(conn: &mut Conn, install_id: &str, from: (&str, u64), t
     Ok(conn.affected_rows() == 1)
 }
 
-/// The last word of a server that ends.
+/// The last word of a server that ends. The boot id goes, so that a beat still on its way meets no row; a clock that was
+/// set back must not leave the stop before the last beat.
 pub async fn stop(conn: &mut Conn, install_id: &str, boot_id: &str) -> mysql_async::Result<()> {
     conn.exec_drop(
-        "update cluster set stopped_at = utc_timestamp(6) where install_id = ? and boot_id = ? and removed_at is null",
+        "update cluster set stopped_at = greatest(utc_timestamp(6), coalesce(beat_at, utc_timestamp(6))), boot_id = '' \
+         where install_id = ? and boot_id = ? and removed_at is null",
         (install_id, boot_id),
     )
     .await

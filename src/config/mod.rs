@@ -87,6 +87,7 @@ impl Config {
         let guess = source.data_directory(flags)?;
         let file = flags.config.clone().unwrap_or_else(|| guess.join(FILE_NAME));
         source.add_file(&file, flags.config.is_some())?;
+        source.check_sections(&KEYS)?;
         let data = source.data_directory(flags)?;
         let mut warnings = source.warnings(&KEYS);
         Ok(Config {

@@ -21,7 +21,7 @@ pub(super) struct Found {
 impl Found {
     /// The refusal: key, value, place and, under `allowed`, what would be right.
     pub fn wrong(&self, allowed: &'static str) -> Error {
-        let secret = self.key == "jpom.db.user-pwd" || self.value.contains('@');
+        let secret = self.key == "jpom.db.user-pwd" || self.value.contains(['@', '?']);
         Error::Invalid(
             Text::new("config.wrong")
                 .with("key", &self.key)
@@ -123,13 +123,31 @@ impl Source {
         Ok(())
     }
 
+    /// Refuses a value where only keys can stand (`jpom.cluster: EAST`), since the keys meant would have their defaults.
+    pub fn check_sections(&self, known: &[&str]) -> Result<()> {
+        let below = |section: &str| {
+            let inside = |key: &&&str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+            known.iter().find(inside)
+        };
+        let wrong = self.file.iter().find_map(|found| Some((found, below(&found.key)?)));
+        match wrong {
+            None => Ok(()),
+            Some((found, example)) => Err(Error::Invalid(
+                Text::new("config.section")
+                    .with("key", &found.key)
+                    .with("place", &found.place)
+                    .with("example", example),
+            )),
+        }
+    }
+
     /// One line for all keys nobody reads, so that a Jpom file does not drown the log.
     pub fn warnings(&self, known: &[&str]) -> Vec<Text> {
-        let unknown: Vec<&str> = self
+        let unknown: Vec<String> = self
             .file
             .iter()
-            .map(|found| found.key.as_str())
-            .filter(|key| !known.contains(key))
+            .filter(|found| !known.contains(&found.key.as_str()))
+            .map(|found| format!("{} ({})", found.key, found.place))
             .collect();
         match unknown.as_slice() {
             [] => Vec::new(),

@@ -15,6 +15,8 @@ pub const ALL: &[(&str, &str)] = &[("0001_cluster", include_str!("../../migratio
 
 /// How long one server waits for another that migrates.
 const LOCK_SECONDS: u32 = 60;
+/// How long looking may take: a database that accepts connections and is silent must be said to be away.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long all of it may take before the start tries again.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -35,19 +37,28 @@ const TABLE: &str = "create table if not exists migration (
 /// [`Error::Invalid`] when the schema is newer than this program or the user may not create tables;
 /// [`Error::Unavailable`] when another server keeps the lock for a minute.
 pub async fn run(db: &Db) -> Result<()> {
-    match timeout(LIMIT, run_all(db)).await {
+    let is_current = timeout(LOOK, async {
+        let mut conn = db.own_conn().await?;
+        db.check_version(&mut conn).await?;
+        let is_current = is_current(db, &mut conn).await?;
+        conn.disconnect().await?;
+        Ok::<_, Error>(is_current)
+    });
+    match is_current.await {
+        Ok(Ok(true)) => return Ok(()),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(Error::timed_out("no answer within 5 s")),
+    }
+    match timeout(LIMIT, under_lock(db)).await {
         Ok(result) => result,
         Err(_) => Err(Error::timed_out("migrations did not end within 10 min")),
     }
 }
 
-async fn run_all(db: &Db) -> Result<()> {
+async fn under_lock(db: &Db) -> Result<()> {
     // A connection of its own: when it goes, the lock goes with it.
-    let mut conn = db.own_conn().await?;
-    db.check_version(&mut conn).await?;
-    if version(&mut conn).await? == newest() {
-        return conn.disconnect().await.map_err(Error::from);
-    }
+    let mut conn = db.patient_conn().await?;
     let got: Option<Option<i32>> = conn
         .query_first(format!("select get_lock({LOCK_NAME}, {LOCK_SECONDS})"))
         .await?;
@@ -60,18 +71,11 @@ async fn run_all(db: &Db) -> Result<()> {
 }
 
 async fn run_missing(db: &Db, conn: &mut Conn) -> Result<()> {
+    if is_current(db, conn).await? {
+        return Ok(());
+    }
     conn.query_drop(TABLE).await.map_err(|error| db.refusal(error))?;
     let at = version(conn).await?;
-    if at > newest() {
-        return Err(Error::Invalid(
-            Text::new("db.newer")
-                .with("place", &db.place)
-                .with("found", at)
-                .with("known", newest())
-                .with("program", newest_program(conn).await?)
-                .with("version", env!("CARGO_PKG_VERSION")),
-        ));
-    }
     for (number, (name, sql)) in (1..).zip(ALL).skip(at as usize) {
         conn.query_drop(*sql).await.map_err(|error| db.refusal(error))?;
         let row = (number, *name, env!("CARGO_PKG_VERSION"));
@@ -80,6 +84,22 @@ async fn run_missing(db: &Db, conn: &mut Conn) -> Result<()> {
         tracing::info!(migration = name, "database migrated");
     }
     Ok(())
+}
+
+/// Whether nothing is missing; a schema newer than this program is refused with both versions.
+async fn is_current(db: &Db, conn: &mut Conn) -> Result<bool> {
+    let at = version(conn).await?;
+    if at <= newest() {
+        return Ok(at == newest());
+    }
+    Err(Error::Invalid(
+        Text::new("db.newer")
+            .with("place", &db.place)
+            .with("found", at)
+            .with("known", newest())
+            .with("program", newest_program(conn).await?)
+            .with("version", env!("CARGO_PKG_VERSION")),
+    ))
 }
 
 fn newest() -> u32 {

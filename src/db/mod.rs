@@ -7,26 +7,37 @@ pub mod shared;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
 use tokio::time::timeout;
 
-use crate::config::{Database, Tls};
+use crate::config::{Config, Database, Tls};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use embedded::{Keeper, Options};
 
 /// How long a page waits for a connection before it answers 503.
 const CHECKOUT: Duration = Duration::from_secs(3);
+/// How long closing the pool may take.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// How long opening a connection of one's own may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Enough to keep two cores busy; sixteen servers then stay under MariaDB's default of 151 connections.
+/// Enough to keep two cores busy; sixteen servers then stay under MariaDB's default of 151 connections, as long as no
+/// statement outlives its limit.
 const MOST_CONNECTIONS: usize = 8;
 
-/// Same answers on every server, whatever the database's own defaults: UTC, strict, and no endless wait for a row.
+/// Same answers on every server, whatever the database's own defaults: UTC, strict, no endless wait for a row, and no
+/// statement that goes on long after its reader was told that the database does not answer (MariaDB in seconds, MySQL in
+/// milliseconds and for reads only; each engine skips the other's comment). The wait is longer than the longest interval
+/// between two beats.
 const SESSION: &str = "set session time_zone = '+00:00', \
     sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', \
-    innodb_lock_wait_timeout = 5, wait_timeout = 600";
+    innodb_lock_wait_timeout = 5, wait_timeout = 90000 \
+    /*M! , max_statement_time = 8 */ /*!80000 , max_execution_time = 8000 */";
+/// Lets the statements of this connection take as long as they need.
+const NO_LIMIT: &str =
+    "set session wait_timeout = 90000 /*M! , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */";
 
-/// The oldest databases with everything this program uses (`skip locked`, expression defaults).
+/// The oldest databases this program is tried on.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);
 const OLDEST_MYSQL: (u32, u32) = (8, 0);
 
@@ -36,6 +47,23 @@ pub struct Db {
     opts: Opts,
     /// `user@host:port/name`, for messages.
     pub place: String,
+}
+
+/// The database of the settings, or the private one of the data directory, started and kept for as long as the keeper is
+/// not told to stop.
+///
+/// # Errors
+/// [`Error::Invalid`] when the private database does not start.
+pub async fn open(config: &Config) -> Result<(Db, Option<Keeper>)> {
+    if let Some(database) = &config.database {
+        return Ok((Db::new(database), None));
+    }
+    let options = Options {
+        tcp: false,
+        durable: true,
+    };
+    let (database, keeper) = Keeper::start(&config.data.join("mariadb"), options).await?;
+    Ok((Db::new(&database), Some(keeper)))
 }
 
 impl Db {
@@ -71,6 +99,19 @@ impl Db {
         }
     }
 
+    /// [`Db::own_conn`] without a limit for its statements.
+    ///
+    /// # Errors
+    /// As for [`Db::own_conn`].
+    pub async fn patient_conn(&self) -> Result<Conn> {
+        let mut conn = self.own_conn().await?;
+        match timeout(CONNECT, conn.query_drop(NO_LIMIT)).await {
+            Ok(done) => done?,
+            Err(_) => return Err(Error::timed_out("no answer within 5 s")),
+        }
+        Ok(conn)
+    }
+
     /// Checks that the database is one this program can work with.
     ///
     /// # Errors
@@ -96,6 +137,9 @@ impl Db {
 
     /// Refusals that no retry mends become [`Error::Invalid`] with the remedy; the rest stays what it was.
     pub fn refusal(&self, error: mysql_async::Error) -> Error {
+        if let mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) = &error {
+            return Error::Invalid(Text::new("db.no_tls").with("place", &self.place));
+        }
         let mysql_async::Error::Server(server) = &error else {
             return error.into();
         };
@@ -126,9 +170,10 @@ impl Db {
         (count(&metrics.connection_count), count(&metrics.connections_in_pool))
     }
 
-    /// Closes the pool; connections still checked out are closed when they come back.
+    /// Closes the pool; connections still checked out are closed when they come back. A database that hangs is not
+    /// waited for.
     pub async fn close(self) {
-        let _ = timeout(CHECKOUT, self.pool.disconnect()).await;
+        let _ = timeout(GOODBYE, self.pool.disconnect()).await;
     }
 }
 

@@ -28,7 +28,8 @@ pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Re
     set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
-    set(header::REFERRER_POLICY, "no-referrer");
+    // "no-referrer" would make browsers send "Origin: null" with our own forms. Links that lead out say noreferrer.
+    set(header::REFERRER_POLICY, "same-origin");
     set(header::CACHE_CONTROL, "no-store");
     Ok(answer)
 }
@@ -71,8 +72,9 @@ fn authority(url: &Url) -> Option<(String, u16)> {
 fn host(req: &Request) -> Option<String> {
     let forwarded = || {
         from_trusted_proxy(req)
-            .then(|| req.header("X-Forwarded-Host"))
+            .then(|| req.header("X-Forwarded-Host")?.split(',').next())
             .flatten()
+            .map(str::trim)
     };
     let named = || {
         req.header(header::HOST)

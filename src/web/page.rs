@@ -1,6 +1,7 @@
 //! Errors become pages here, and nowhere else; slow databases become errors.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use askama::Template;
@@ -67,24 +68,34 @@ impl StandingPage {
 pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
     let hx = Hx::of(&req);
     let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
+    let app = req.data::<App>().cloned();
     let result = match tokio::time::timeout(LIMIT, next.call(req)).await {
         Ok(result) => result.map(IntoResponse::into_response),
         Err(_) => Err(Error::timed_out("no answer from the database within 8 s").into()),
     };
+    if let (Some(app), Err(error)) = (app, &result) {
+        log_once(&app, &hx.layout.here, error);
+    }
     match result {
         Ok(answer) => Ok(answer),
         Err(error) => Ok(error_page(&hx, &error, is_get)?),
     }
 }
 
+/// What is our own fault each time; a database that does not answer once, since each open page asks every few seconds.
+fn log_once(app: &App, path: &str, error: &poem::Error) {
+    match error.downcast_ref::<Error>() {
+        Some(away @ Error::Unavailable(_)) if !app.unanswered.swap(true, Ordering::Relaxed) => {
+            tracing::error!(path, "no answer from the database: {}", chain(away));
+        }
+        Some(fault @ Error::Internal(_)) => tracing::error!(path, "request failed: {}", chain(fault)),
+        _ => {}
+    }
+}
+
 fn error_page(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
     let (status, text) = match error.downcast_ref::<Error>() {
-        Some(ours) => {
-            if matches!(ours, Error::Unavailable(_) | Error::Internal(_)) {
-                tracing::error!(path = %hx.layout.here, "request failed: {}", chain(ours));
-            }
-            (status(ours), ours.text())
-        }
+        Some(ours) => (status(ours), ours.text()),
         None => (error.status(), foreign(error.status())),
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {

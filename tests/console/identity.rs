@@ -84,10 +84,14 @@ async fn a_machine_copied_while_running_leaves_one_worker() {
     a.heart.tick().await.unwrap();
     // The other half of the copy beats with the same boot id.
     a.set("beat_seq = beat_seq + 1").await;
-    let before = a.app.boot_id();
+    let before = a.app.install.boot_id();
     a.heart.tick().await.unwrap();
     assert!(works(&a));
-    assert_ne!(a.app.boot_id(), before, "whoever notices first takes a new boot id");
+    assert_ne!(
+        a.app.install.boot_id(),
+        before,
+        "whoever notices first takes a new boot id"
+    );
     let row: String = a
         .conn()
         .await
@@ -97,7 +101,7 @@ async fn a_machine_copied_while_running_leaves_one_worker() {
         .unwrap();
     assert_eq!(
         row,
-        a.app.boot_id(),
+        a.app.install.boot_id(),
         "so the other half meets no row of its own at its next beat"
     );
 }
@@ -127,14 +131,31 @@ async fn the_half_of_a_copied_machine_that_lost_the_row_keeps_off_it_also_after_
 }
 
 #[tokio::test]
+async fn a_server_whose_taking_of_the_row_was_not_confirmed_takes_it_again() {
+    let a = TestConsole::start().await;
+    let (database, data) = (a.database.clone(), a.data);
+    drop((a.heart, a.client, a.app));
+    let mut again = TestConsole::silent(&database, Some(data), &[]).await;
+    // The commit went through and its answer got lost: the row is ours, and we do not know.
+    again
+        .set(&format!(
+            "boot_id = '{}', beat_at = utc_timestamp(6)",
+            again.app.install.boot_id()
+        ))
+        .await;
+    again.heart.tick().await.unwrap();
+    assert!(works(&again));
+}
+
+#[tokio::test]
 async fn a_killed_server_restarts_at_once_in_its_own_directory() {
     let a = TestConsole::start().await;
-    let (database, data, old) = (a.database.clone(), a.data, a.app.boot_id());
+    let (database, data, old) = (a.database.clone(), a.data, a.app.install.boot_id());
     drop((a.heart, a.client, a.app));
     let mut again = TestConsole::silent(&database, Some(data), &[]).await;
     again.heart.tick().await.unwrap();
     assert!(works(&again), "the lock proves that the former process is gone");
-    assert_ne!(again.app.boot_id(), old);
+    assert_ne!(again.app.install.boot_id(), old);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod clusters;
 mod database;
+mod door;
 mod identity;
 mod liveness;
 mod processes;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::door::Door;
 use crate::support::{TestConsole, TestDatabase};
 
 /// Longest any of these conditions may take on a busy machine.
@@ -132,7 +133,9 @@ async fn of_two_real_servers_one_killed_is_offline_and_one_ended_is_stopped_on_t
     let mut killed = Process::start(Some(&database), "K").await;
     let mut ended = Process::start(Some(&database), "E").await;
     let (killed_id, ended_id) = (killed.install_id(), ended.install_id());
-    viewer.until("/clusters?name=&state=online", "3").await;
+    for id in [&killed_id, &ended_id, &viewer.install_id()] {
+        viewer.until("/clusters?state=online", &format!("cluster-{id}")).await;
+    }
 
     killed.signal(Signal::KILL);
     killed.child.wait().unwrap();
@@ -205,45 +208,10 @@ async fn one_server_needs_no_set_up_and_survives_being_killed() {
     assert!(!runs(&now), "a clean stop takes its database along");
 }
 
-/// A door to the real database that can be shut, as a cable that is pulled.
-struct Door {
-    port: u16,
-    inside: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Door {
-    async fn open(&mut self, real: &Database) {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
-        let place = (real.host.clone(), real.port);
-        self.inside = Some(tokio::spawn(async move {
-            let mut passing = tokio::task::JoinSet::new();
-            while let Ok((mut here, _)) = listener.accept().await {
-                let mut there = TcpStream::connect((place.0.as_str(), place.1)).await.unwrap();
-                passing.spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
-            }
-        }));
-    }
-
-    /// Ends every connection; a new one is refused.
-    async fn shut(&mut self) {
-        let inside = self.inside.take().unwrap();
-        inside.abort();
-        let _ = inside.await;
-    }
-}
-
 #[tokio::test]
 async fn a_database_that_comes_late_or_goes_away_is_waited_for_and_nothing_needs_a_restart() {
     let real = TestDatabase::new().await.database;
-    let mut door = Door {
-        port: free_port(),
-        inside: None,
-    };
-    let behind = Database {
-        port: door.port,
-        host: "127.0.0.1".into(),
-        ..real.clone()
-    };
+    let (mut door, behind) = Door::to(&real, free_port());
     let (data, port) = (TempDir::new().unwrap(), free_port());
     let child = command(data.path(), port, Some(&behind), "LATE")
         .env("JPOM_CLUSTER_HEART_SECOND", "5")
@@ -251,7 +219,7 @@ async fn a_database_that_comes_late_or_goes_away_is_waited_for_and_nothing_needs
         .unwrap();
     let process = Process { child, port, data };
     process.until("/healthz", "ok").await;
-    process.until("/clusters", "503").await;
+    process.until("/clusters", "HTTP/1.1 503").await;
 
     door.open(&real).await;
     process.until("/readyz", "ready").await;
@@ -272,6 +240,55 @@ async fn a_database_that_comes_late_or_goes_away_is_waited_for_and_nothing_needs
         assert!(Instant::now() < end, "beats did not resume");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_is_told_of_within_seconds_and_delays_no_stop() {
+    let real = TestDatabase::new().await.database;
+    let (mut door, behind) = Door::to(&real, free_port());
+    door.open(&real).await;
+    let mut process = Process::start(Some(&behind), "HANG").await;
+    let (port, id) = (process.port, process.install_id());
+    process.until("/clusters", &format!("cluster-{id}")).await;
+
+    door.freeze(true);
+    let asked = Instant::now();
+    assert!(get(port, "/clusters").await.starts_with("HTTP/1.1 503"));
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(get(port, "/healthz").await.contains("ok"));
+    assert!(get(port, "/readyz").await.starts_with("HTTP/1.1 503"));
+
+    door.freeze(false);
+    process.until("/clusters", &format!("cluster-{id}")).await;
+
+    door.freeze(true);
+    let asked = Instant::now();
+    process.signal(Signal::TERM);
+    process.child.wait().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_was_paused_is_offline_meanwhile_and_online_with_its_next_beat() {
+    let database = TestDatabase::new().await.database;
+    let viewer = Process::start(Some(&database), "V").await;
+    let (data, port) = (TempDir::new().unwrap(), free_port());
+    let child = command(data.path(), port, Some(&database), "P")
+        .env("JPOM_CLUSTER_HEART_SECOND", "5")
+        .spawn()
+        .unwrap();
+    let paused = Process { child, port, data };
+    paused.until("/readyz", "ready").await;
+    let row = format!("cluster-{}", paused.install_id());
+    viewer.until("/clusters?state=online", &row).await;
+
+    paused.signal(Signal::STOP);
+    let mut conn = muster::db::Db::new(&database).own_conn().await.unwrap();
+    let sql = "update cluster set beat_at = beat_at - interval 16 second where install_id = ?";
+    conn.exec_drop(sql, (paused.install_id(),)).await.unwrap();
+    viewer.until("/clusters?state=offline", &row).await;
+    paused.signal(Signal::CONT);
+    viewer.until("/clusters?state=online", &row).await;
 }
 
 #[tokio::test]
@@ -425,7 +442,7 @@ async fn each_line_of_the_log_carries_the_install_id_in_both_formats() {
         for line in log.lines() {
             let carries = match format {
                 "json" => serde_json::from_str::<serde_json::Value>(line).unwrap()["install_id"] == id,
-                _ => line.starts_with(&id[..8]),
+                _ => line.starts_with(&format!("{}/", &id[..8])),
             };
             assert!(carries, "{line}");
         }

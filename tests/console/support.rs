@@ -59,7 +59,10 @@ async fn server() -> Database {
         .spawn()
         .unwrap();
     WATCHDOGS.lock().unwrap().push(watchdog);
-    embedded.database()
+    let database = embedded.database();
+    // It ends with the watchdog.
+    std::mem::forget(embedded);
+    database
 }
 
 /// Databases that an earlier run on the same server did not drop.
@@ -92,7 +95,7 @@ fn config(url: &str, data: Option<TempDir>, more: &[(&str, &str)]) -> (Config, T
     (Config::read(&flags, env).unwrap(), data)
 }
 
-/// A database of this test run, dropped with it.
+/// A database of this test run; it goes with the private MariaDB, or at the start of the next run.
 pub(crate) struct TestDatabase {
     pub(crate) database: Database,
 }
@@ -206,6 +209,23 @@ impl TestConsole {
             (seconds * 1e6) as u64
         ))
         .await;
+    }
+
+    /// Rows of clusters that do not run, named by number, all offline.
+    pub(crate) async fn add_rows(&self, count: u32) {
+        let rows: Vec<String> = (0..count)
+            .map(|number| {
+                format!(
+                    "('{number:032x}', 'C{number}', 'name {number:04}', 'http://10.0.0.1:{number}', 'host{number}', '{number:032x}', \
+                     7, '2026-01-01 00:00:00')"
+                )
+            })
+            .collect();
+        let sql = format!(
+            "insert into cluster (install_id, cluster_id, name, address, host, boot_id, beat_seq, beat_at) values {}",
+            rows.join(",")
+        );
+        self.conn().await.query_drop(sql).await.unwrap();
     }
 
     /// A page as a browser asks for it, in English.

@@ -1,14 +1,16 @@
 //! A private MariaDB inside a data directory, for one server without set-up and for the demo.
 
+mod keeper;
+mod program;
+
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use mysql_async::Conn;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -17,14 +19,9 @@ use super::Db;
 use crate::config::{Database, Tls};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+pub use keeper::Keeper;
+use program::{install, spawn};
 
-const SERVER: [&str; 4] = [
-    "mariadbd",
-    "/usr/sbin/mariadbd",
-    "/usr/libexec/mariadbd",
-    "/usr/local/sbin/mariadbd",
-];
-const INSTALLER: [&str; 2] = ["mariadb-install-db", "mysql_install_db"];
 /// Longest path the kernel takes for a unix socket (`sockaddr_un`), without its closing zero.
 const LONGEST_SOCKET: usize = 107;
 /// Recovery after a crash can take long; a process that is still alive is given this much.
@@ -153,6 +150,15 @@ impl Embedded {
     }
 }
 
+/// Whoever lets go of it, for instance because the start was broken off, takes it along.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if let Some(pid) = self.child.id() {
+            signal(pid, Signal::TERM);
+        }
+    }
+}
+
 async fn turned_true(stop: &mut watch::Receiver<bool>) {
     // A sender that is gone will never ask for less.
     let _ = stop.wait_for(|stop| *stop).await;
@@ -225,66 +231,6 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Makes the system tables beside their final place, so that a crash meanwhile leaves nothing half done.
-async fn install(dir: &Path) -> Result<()> {
-    let making = dir.join("data.new");
-    let _ = fs::remove_dir_all(&making);
-    let arguments = [
-        "--no-defaults".to_owned(),
-        format!("--datadir={}", making.display()),
-        "--auth-root-authentication-method=socket".to_owned(),
-        "--skip-test-db".to_owned(),
-    ];
-    let output = first_found(&INSTALLER, |name| {
-        Command::new(name)
-            .args(&arguments)
-            .args(as_root())
-            .stdin(Stdio::null())
-            .output()
-    })
-    .await?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        let last: String = said
-            .lines()
-            .rev()
-            .take(5)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect::<Vec<_>>()
-            .join("\n");
-        return Err(Error::Invalid(
-            Text::new("db.embedded_install")
-                .with("path", dir.display())
-                .with("last", last),
-        ));
-    }
-    fs::rename(&making, dir.join("data")).map_err(|cause| unwritable(dir, &cause))
-}
-
-/// Runs the first of the names that exists.
-async fn first_found<F, T>(names: &[&str], run: impl Fn(String) -> F) -> Result<T>
-where
-    F: Future<Output = std::io::Result<T>>,
-{
-    for name in names {
-        match run((*name).to_owned()).await {
-            Ok(done) => return Ok(done),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(Error::Internal(cause.into())),
-        }
-    }
-    Err(Error::Invalid(
-        Text::new("db.embedded_missing").with("program", names[0]),
-    ))
-}
-
-/// MariaDB refuses to run as root unless told so.
-fn as_root() -> Option<&'static str> {
-    rustix::process::geteuid().is_root().then_some("--user=root")
-}
-
 /// The password of this directory's database: made once, readable by the owner only.
 fn password(dir: &Path) -> Result<String> {
     let path = dir.join("password");
@@ -313,73 +259,6 @@ fn free_port() -> Result<u16> {
     listener
         .map(|address| address.port())
         .map_err(|cause| Error::Internal(cause.into()))
-}
-
-/// Starts the server in a process group of its own: a Ctrl-C must not take the database from under the last beat.
-fn spawn(dir: &Path, options: Options, port: Option<u16>, password: &str) -> Result<Child> {
-    write_private(&dir.join("init.sql"), &init_sql(password))?;
-    let log = fs::File::create(dir.join("error.log")).map_err(|cause| unwritable(dir, &cause))?;
-    for name in SERVER {
-        let log = log.try_clone().map_err(|cause| unwritable(dir, &cause))?;
-        let mut command = Command::new(name);
-        command
-            .args(arguments(dir, options, port))
-            .args(as_root())
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(log))
-            .process_group(0);
-        match command.spawn() {
-            Ok(child) => return Ok(child),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(Error::Internal(cause.into())),
-        }
-    }
-    Err(Error::Invalid(
-        Text::new("db.embedded_missing").with("program", SERVER[0]),
-    ))
-}
-
-/// The account and the schema, set anew at each start so that the password file always fits.
-fn init_sql(password: &str) -> String {
-    let mut sql =
-        format!("create database if not exists {NAME} character set utf8mb4 collate utf8mb4_unicode_520_ci;\n");
-    for host in ["localhost", "127.0.0.1"] {
-        sql += &format!("create or replace user '{NAME}'@'{host}' identified by '{password}';\n");
-        sql += &format!("grant all on *.* to '{NAME}'@'{host}' with grant option;\n");
-    }
-    sql
-}
-
-/// Small in memory (about 50 MiB): the tables here are small, and the machine has other work.
-fn arguments(dir: &Path, options: Options, port: Option<u16>) -> Vec<String> {
-    let path = |name: &str| dir.join(name).display().to_string();
-    let mut arguments = vec![
-        "--no-defaults".to_owned(),
-        format!("--datadir={}", path("data")),
-        format!("--socket={}", path("db.sock")),
-        format!("--pid-file={}", path("db.pid")),
-        format!("--init-file={}", path("init.sql")),
-        "--skip-name-resolve".to_owned(),
-        "--skip-log-bin".to_owned(),
-        "--character-set-server=utf8mb4".to_owned(),
-        "--performance-schema=off".to_owned(),
-        "--innodb-buffer-pool-size=24M".to_owned(),
-        "--innodb-log-file-size=16M".to_owned(),
-        "--key-buffer-size=1M".to_owned(),
-        "--aria-pagecache-buffer-size=2M".to_owned(),
-        "--table-open-cache=200".to_owned(),
-        format!(
-            "--innodb-flush-log-at-trx-commit={}",
-            if options.durable { 1 } else { 0 }
-        ),
-    ];
-    match port {
-        Some(port) => arguments.extend(["--bind-address=127.0.0.1".to_owned(), format!("--port={port}")]),
-        None => arguments.push("--skip-networking".to_owned()),
-    }
-    arguments
 }
 
 /// The last line of MariaDB's log that tells of an error.

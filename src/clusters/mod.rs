@@ -65,7 +65,9 @@ async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request)
 }
 
 impl Index {
-    async fn load(app: &App, mut wanted: Wanted) -> Result<Index> {
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App, mut wanted: Wanted) -> Result<Index> {
         let (counts, rows) = if wanted.impossible {
             (Vec::new(), Vec::new())
         } else {

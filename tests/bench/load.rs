@@ -1,5 +1,8 @@
 //! Load by wrk, and what it says of it.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use tokio::process::Command;
 
 /// What one site did under one load.
@@ -22,12 +25,18 @@ impl Load {
     }
 }
 
-/// Five seconds of requests as htmx sends them, after one to warm up.
-pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32) -> Load {
+/// Makes each request differ, so that no two readers ask for the same list.
+pub(crate) const EACH_ITS_OWN: &str = "local n = 0\n\
+    request = function() n = n + 1; return wrk.format(nil, wrk.path .. \"&n=\" .. n) end\n";
+
+/// Five seconds of requests as htmx sends them, after one to warm up; `script` is one of wrk's own.
+pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script: Option<&Path>) -> Load {
     let run = async |seconds: &str| {
+        let script = script.iter().flat_map(|path| [OsStr::new("-s"), path.as_os_str()]);
         let output = Command::new("wrk")
             .args(["-t1", "-d", seconds, "--latency", "-H", "HX-Request: true"])
             .arg(format!("-c{connections}"))
+            .args(script)
             .arg(url)
             .kill_on_drop(true)
             .output()

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use askama::Template;
 use muster::app::{App, Standing};
+use muster::clusters::Index;
 use muster::clusters::heartbeat::Heart;
-use muster::clusters::list::{List, Wanted};
-use muster::clusters::{Index, queries};
+use muster::clusters::list::Wanted;
 use muster::config::{Config, Database, Flags};
 use muster::db::Db;
 use muster::install::Install;
@@ -23,8 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::{PATH, process};
 
-/// `muster::routes::all`, as shipped.
+/// `muster::routes::all`, as shipped; all readers ask for the same list.
 pub(crate) const SITE: &str = "site";
+/// The same, when no two readers ask for the same list.
+pub(crate) const DISTINCT: &str = "distinct";
 /// The same queries and template in a bare handler.
 pub(crate) const FLOOR: &str = "floor";
 /// The same template over rows kept in memory.
@@ -120,21 +122,8 @@ where
 
 /// What the real handler asks the database, and nothing around it.
 async fn load(app: &App, req: &Request) -> Index {
-    let mut wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let mut conn = app.db.conn().await.unwrap();
-    let counts = queries::counts(&mut conn, &wanted).await.unwrap();
-    let total = counts.iter().map(|(_, count)| count).sum();
-    let from = wanted.settle(total);
-    let rows = queries::page(&mut conn, &wanted, from).await.unwrap();
-    let list = List {
-        total,
-        own_install_id: app.install.id.clone(),
-        own_interval_s: app.config.heart_seconds,
-        wanted,
-        rows,
-        counts,
-    };
-    Index { list }
+    let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
+    Index::load(app, wanted).await.unwrap()
 }
 
 /// The layout as askama hands it to filters.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrome::{Browser, Look};
+use muster::app::Standing;
 use mysql_async::prelude::Queryable;
 use poem::Server;
 use poem::listener::TcpAcceptor;
@@ -133,6 +134,34 @@ async fn nothing_is_cut_off_at_phone_width() {
     page.close().await;
 }
 
+async fn clean(page: &Browser, theme: &str, what: &str) {
+    page.run(&format!(
+        "document.documentElement.setAttribute('data-bs-theme', '{theme}')"
+    ))
+    .await;
+    let found = page.axe().await;
+    assert!(found.is_empty(), "{what} in {theme}: {found}");
+}
+
+/// The pages of a server that may not work: waiting for its database, a duplicate, removed.
+async fn clean_while_paused(console: &TestConsole, page: &Browser, address: &str, theme: &str) {
+    let duplicate = Standing::Duplicate {
+        host: "other".into(),
+        path: "/srv/muster".into(),
+    };
+    let removed = Standing::Removed {
+        by: "admin".into(),
+        at: Some(chrono::NaiveDateTime::default()),
+    };
+    for standing in [Standing::Starting(None), duplicate, removed] {
+        console.app.standing.send_replace(standing.clone());
+        page.goto(&format!("{address}/clusters")).await;
+        page.has("#flash.notice").await;
+        clean(page, theme, &format!("{standing:?}")).await;
+    }
+    console.app.standing.send_replace(Standing::Working);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_no_serious_violation_in_either_theme() {
     let (a, address, _site) = reachable().await;
@@ -144,7 +173,10 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
         .unwrap();
     for look in [Look::Desktop, Look::Phone] {
         let page = Browser::start(look).await;
-        for theme in ["light", "dark"] {
+        for (theme, lang) in [("light", "en"), ("dark", "zh-CN")] {
+            page.goto(&format!("{address}/healthz")).await;
+            page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
+                .await;
             for path in [
                 "/clusters".to_owned(),
                 "/clusters?name=none".to_owned(),
@@ -152,13 +184,9 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
                 "/x".to_owned(),
             ] {
                 page.goto(&format!("{address}{path}")).await;
-                page.run(&format!(
-                    "document.documentElement.setAttribute('data-bs-theme', '{theme}')"
-                ))
-                .await;
-                let found = page.axe().await;
-                assert!(found.is_empty(), "{path} in {theme}: {found}");
+                clean(&page, theme, &path).await;
             }
+            clean_while_paused(&a, &page, &address, theme).await;
         }
         page.close().await;
     }

@@ -249,7 +249,7 @@ async fn another_sites_page_changes_nothing() {
 }
 
 #[tokio::test]
-async fn without_its_database_a_server_lives_says_so_and_recovers() {
+async fn without_its_database_a_server_lives_and_says_so() {
     let real = TestDatabase::new().await.database;
     let away = Database {
         port: 1,

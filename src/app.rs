@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::i18n::Text;
 use crate::install::Install;
 use crate::metrics::Metrics;
+use crate::seal::Seal;
 
 /// Offline after this many intervals without a beat; see `clusters::queries` for the rule as SQL.
 pub const OFFLINE_INTERVALS: u32 = 3;
@@ -27,6 +28,7 @@ pub struct Inner {
     pub config: Config,
     pub install: Arc<Install>,
     pub db: Db,
+    pub seal: Seal,
     pub metrics: Metrics,
     pub standing: watch::Sender<Standing>,
     name: RwLock<String>,
@@ -58,10 +60,11 @@ impl Deref for App {
 
 impl App {
     /// # Errors
-    /// [`crate::error::Error::Internal`] when the metrics cannot be set up.
+    /// [`crate::error::Error::Invalid`] when the file of the master key is broken.
     pub fn new(config: Config, install: impl Into<Arc<Install>>, db: Db) -> Result<App> {
         Ok(App(Arc::new(Inner {
             metrics: Metrics::new()?,
+            seal: Seal::open(&config.data, config.master_key.as_deref())?,
             standing: watch::Sender::new(Standing::Starting(None)),
             name: RwLock::new(config.cluster_id.clone()),
             last_beat: RwLock::new(None),

@@ -1,10 +1,11 @@
 //! `muster demo`: two servers on one private database, to see what a cluster is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
+use mysql_async::{Conn, TxOpts};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -17,10 +18,16 @@ use crate::db::embedded::{Keeper, Options, stop_orphan};
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
 use crate::install;
+use crate::people::audit::Actor;
+use crate::people::users::queries as users;
+use crate::people::{Role, command};
+use crate::seal::Key;
 use crate::serve::Signals;
 
 /// Short, so that a killed server is seen offline within 15 s.
 const HEART_SECONDS: &str = "5";
+/// Who may sign in.
+const NAME: &str = "admin";
 /// A debug build on a slow disk migrates within this.
 const READY: Duration = Duration::from_secs(60);
 /// A server marks its row within 2 s of the signal.
@@ -99,7 +106,7 @@ pub async fn run(args: Demo) -> Result<()> {
     };
     let mut children = Vec::new();
     let up = tokio::select! {
-        result = start(&members, &database, &mut children, lang) => Some(result),
+        result = start((&members, &args.data), &database, &mut children, lang) => Some(result),
         _ = asked.recv() => None,
     };
     if let Some(Ok(())) = up {
@@ -147,6 +154,9 @@ async fn prepare(args: &Demo, lang: Lang) -> Result<()> {
         drop(install::lock(&args.data.join(part))?);
     }
     stop_orphan(&args.data.join("mariadb")).await?;
+    for part in ["sign-in", "master.key"] {
+        let _ = std::fs::remove_file(args.data.join(part));
+    }
     for part in ["a", "b", "mariadb"] {
         match std::fs::remove_dir_all(args.data.join(part)) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
@@ -160,9 +170,15 @@ async fn prepare(args: &Demo, lang: Lang) -> Result<()> {
 }
 
 /// Starts both servers, waits until they are on the roll, and describes them on the first run.
-async fn start(members: &[Member], database: &Database, children: &mut Vec<Child>, lang: Lang) -> Result<()> {
+async fn start(
+    (members, data): (&[Member], &Path),
+    database: &Database,
+    children: &mut Vec<Child>,
+    lang: Lang,
+) -> Result<()> {
+    let key = master_key(data)?;
     for member in members {
-        children.push(spawn(member, database, lang)?);
+        children.push(spawn(member, database, &key, lang)?);
     }
     for (member, child) in members.iter().zip(children.iter_mut()) {
         ready(member, child).await?;
@@ -185,13 +201,43 @@ async fn start(members: &[Member], database: &Database, children: &mut Vec<Child
             .with("url", url);
         say(lang, &line.with("pid", child.id().unwrap_or_default()));
     }
+    let sign_in = sign_in(&mut conn, data).await?;
     conn.disconnect().await?;
+    say(
+        lang,
+        &Text::new("demo.sign_in").with("name", NAME).with("password", sign_in),
+    );
     say(lang, &Text::new("demo.hint"));
     Ok(())
 }
 
+/// Both servers need the same key; it stays with the demo's state.
+fn master_key(data: &Path) -> Result<String> {
+    let path = data.join("master.key");
+    if let Ok(known) = std::fs::read_to_string(&path) {
+        return Ok(known.trim().to_owned());
+    }
+    let key = Key::random()?.hex();
+    install::write_private(&path, &key)?;
+    Ok(key)
+}
+
+/// The demo's person, made on the first run; the password is kept beside the database it opens.
+async fn sign_in(conn: &mut Conn, data: &Path) -> Result<String> {
+    let path = data.join("sign-in");
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if !known.is_empty() && users::by_name(conn, NAME).await?.is_some() {
+        return Ok(known.trim().to_owned());
+    }
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let password = command::add(&mut tx, &Actor::command(""), NAME, Role::SuperAdmin).await?;
+    install::write_private(&path, &password)?;
+    tx.commit().await?;
+    Ok(password)
+}
+
 /// A server of its own: own process, own group (Ctrl-C is ours to hand on), own data directory.
-fn spawn(member: &Member, database: &Database, lang: Lang) -> Result<Child> {
+fn spawn(member: &Member, database: &Database, key: &str, lang: Lang) -> Result<Child> {
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
     let program = std::env::current_exe().map_err(internal)?;
     let log_path = member.data.with_extension("log");
@@ -220,6 +266,7 @@ fn spawn(member: &Member, database: &Database, lang: Lang) -> Result<Child> {
         .env("JPOM_DB_USER_NAME", &database.user)
         .env("JPOM_DB_USER_PWD", &database.password)
         .env("JPOM_SYSTEM_LANG", lang.code())
+        .env("MUSTER_MASTER_KEY", key)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log))

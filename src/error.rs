@@ -12,6 +12,12 @@ pub enum Error {
     NotFound(Text),
     /// Not from here: the request did not come from one of our own pages (403).
     Forbidden(Text),
+    /// Sign in first (303 to the sign-in page; 401 for programs).
+    SignIn,
+    /// Set up first: there is nobody who could sign in (303 to the set-up page).
+    SetUp,
+    /// Wait this many seconds and try again (429).
+    Wait(Text, u64),
     /// Correct what was given: a form, an address, a setting, a file (422; at start: refuse to start).
     Invalid(Text),
     /// Look again: somebody else was there first (409).
@@ -28,12 +34,31 @@ impl Error {
         Error::Unavailable(what.into())
     }
 
+    /// [`Error::Conflict`] when a row of that unique key was there already; other errors stay what they are. Both engines
+    /// end the message with the key's name, MySQL with the table's in front; what a person typed stands before it.
+    pub fn on_duplicate(error: mysql_async::Error, key: &str, text: impl FnOnce() -> Text) -> Error {
+        match &error {
+            mysql_async::Error::Server(server)
+                if server.code == 1062
+                    && (server.message.ends_with(&format!("'{key}'"))
+                        || server.message.ends_with(&format!(".{key}'"))) =>
+            {
+                Error::Conflict(text())
+            }
+            _ => error.into(),
+        }
+    }
+
     /// The sentence for the person; causes inside the program stay in the log.
     pub fn text(&self) -> Text {
         match self {
-            Error::NotFound(text) | Error::Forbidden(text) | Error::Invalid(text) | Error::Conflict(text) => {
-                text.clone()
-            }
+            Error::NotFound(text)
+            | Error::Forbidden(text)
+            | Error::Wait(text, _)
+            | Error::Invalid(text)
+            | Error::Conflict(text) => text.clone(),
+            Error::SignIn => Text::new("error.sign_in"),
+            Error::SetUp => Text::new("error.set_up"),
             Error::Unavailable(_) => Text::new("error.unavailable"),
             Error::Internal(_) => Text::new("error.internal"),
         }

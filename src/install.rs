@@ -178,6 +178,32 @@ pub fn lock(data: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Writes a file that only its owner may read, whole or not at all.
+///
+/// # Errors
+/// [`Error::Invalid`] when the directory cannot be written.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let written = (|| {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|cause| {
+        Error::Invalid(
+            Text::new("install.unwritable")
+                .with("path", path.display())
+                .with("cause", cause),
+        )
+    })
+}
+
 /// What may stand in `installId`: a uuid without dashes, in lower case.
 pub fn is_install_id(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

@@ -11,6 +11,8 @@ pub mod error;
 pub mod config;
 /// The data directory: `INSTALL.json` and the lock.
 pub mod install;
+/// Secrets at rest, under a master key that is not in the database.
+pub mod seal;
 /// The shared database: pool, migrations, the private MariaDB.
 pub mod db;
 /// What `/metrics` tells about this process.
@@ -21,14 +23,22 @@ pub mod app;
 pub mod log;
 /// Pages and fragments, errors as pages, headers, static files.
 pub mod web;
+/// Loops: one step again and again, logged once when it fails.
+pub mod periodic;
+/// The people: who may come in, what they may do, and what they did.
+pub mod people;
 /// The clusters: who is here, alive, and where.
 pub mod clusters;
 /// What this server says of itself: health, identity, metrics, preferences.
 pub mod system;
 /// Every address, by feature.
 pub mod routes;
+/// Every loop and its period.
+pub mod tasks;
 /// `muster identity`: this install's id, a new one, or that of a lost data directory.
 pub mod identity;
+/// `muster key`: the master key, and changing it.
+pub mod key;
 /// `muster serve`: one server from start to stop.
 pub mod serve;
 /// `muster demo`: two servers on one private database.
@@ -37,10 +47,11 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 5] = [
+const _: [&str; 6] = [
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
+    include_str!("people/texts.yml"),
     include_str!("system/texts.yml"),
     include_str!("web/texts.yml"),
 ];

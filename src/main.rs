@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use muster::config::Config;
 use muster::error::{Error, chain};
-use muster::{demo, identity, serve};
+use muster::i18n::Text;
+use muster::{demo, identity, key, people, serve};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -26,6 +27,10 @@ enum Command {
     Demo(demo::Demo),
     /// Show or change which cluster this install is
     Identity(identity::Identity),
+    /// List, add and change the people who may sign in
+    User(people::command::User),
+    /// Show or change the master key that seals secrets
+    Key(key::KeyCommand),
 }
 
 fn main() -> ExitCode {
@@ -41,11 +46,9 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
-            Command::Identity(args) => {
-                let done = identity::run(args).await?;
-                println!("{}", done.say(Config::lang_of_terminal()));
-                Ok(())
-            }
+            Command::Identity(args) => identity::run(args).await.map(say),
+            Command::Key(args) => key::run(args).await.map(say),
+            Command::User(args) => people::command::run(args).await.map(|said| println!("{said}")),
         }
     });
     // A blocked read of standard input must not keep the process alive.
@@ -57,6 +60,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn say(done: Text) {
+    println!("{}", done.say(Config::lang_of_terminal()));
 }
 
 /// A refusal in the reader's language; what is our own fault or the database's with its causes.

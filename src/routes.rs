@@ -1,25 +1,35 @@
 //! Every address, by feature, and what all of them pass through.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use poem::endpoint::BoxEndpoint;
-use poem::{EndpointExt, Response, Route, get, post};
+use poem::{EndpointExt, Response, Route, RouteMethod};
 
 use crate::app::App;
-use crate::{clusters, system, web};
+use crate::people::People;
+use crate::people::access::Address;
+use crate::{clusters, people, system, web};
+
+/// Every address with who may use it.
+pub fn table() -> Vec<Address> {
+    [system::routes(), people::routes(), clusters::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
 
 /// The whole site behind its base path.
 pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
-    let clusters = clusters::routes()
-        .around(clusters::name_for_frame)
-        .around(web::page::standing);
-    let site = Route::new()
-        .at("/", get(system::home))
-        .at("/healthz", get(system::health))
-        .at("/readyz", get(system::ready))
-        .at("/identity", get(system::identity))
-        .at("/metrics", get(system::metrics))
-        .at("/preferences", post(system::preferences))
-        .at("/static/:name", get(web::files::show))
-        .nest("/clusters", clusters);
+    let mut paths: BTreeMap<&'static str, RouteMethod> = BTreeMap::new();
+    for address in table() {
+        let (method, path) = (address.method.clone(), address.path);
+        let known = paths.remove(path).unwrap_or_default();
+        paths.insert(path, known.method(method, address.mounted()));
+    }
+    let site = paths
+        .into_iter()
+        .fold(Route::new(), |site, (path, methods)| site.at(path, methods));
     let site = match app.config.base_path.as_str() {
         "" => site,
         base => Route::new().nest(base, site),
@@ -27,7 +37,7 @@ pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
     site.around(web::guard::same_origin)
         .around(web::page::errors)
         .around(web::guard::headers)
-        .around(web::observe::requests)
         .data(app.clone())
+        .data(Arc::new(People::default()))
         .boxed()
 }

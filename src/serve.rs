@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::Install;
 use crate::log::{self, LogFormat};
-use crate::routes;
+use crate::{routes, tasks};
 
 /// How long requests under way may take to end once the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub struct Serve {
     /// Data directory with INSTALL.json; ./data if not given
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
-    /// Address to listen on [server.address, default 127.0.0.1]
+    /// Address to listen on [server.address, default 0.0.0.0: every interface]
     #[arg(long)]
     address: Option<String>,
     /// Port to listen on [server.port, default 2122]
@@ -87,6 +87,7 @@ async fn serve(app: &App, listener: TcpListener, asked: &mut Signals) -> Result<
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
     let (stop, mut stopped) = watch::channel(false);
     let mut heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
+    let mut tasks = tasks::start(app, &stopped);
     let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
     let until_stopped = async move {
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -106,6 +107,7 @@ async fn serve(app: &App, listener: TcpListener, asked: &mut Signals) -> Result<
         None => heart.await,
     };
     let _ = site.await;
+    while tasks.join_next().await.is_some() {}
     tracing::info!("{}", app.say(&Text::new("serve.stopped")));
     ended.map_err(|cause| Error::Internal(cause.into()))?
 }

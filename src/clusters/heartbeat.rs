@@ -105,6 +105,7 @@ impl Heart {
     pub async fn tick(&mut self) -> Result<()> {
         if matches!(self.stage, Stage::Opening) {
             migrations::run(&self.app.db).await?;
+            self.app.seal.check(&mut self.app.db.own_conn().await?).await?;
             self.stage = Stage::Registering;
         }
         let limit = self.interval() / 2;

@@ -7,6 +7,7 @@ pub mod queries;
 mod rival;
 pub mod roll;
 pub mod state;
+pub mod transitions;
 
 use std::sync::Arc;
 
@@ -14,22 +15,24 @@ use askama::Template;
 use chrono::{NaiveDateTime, TimeDelta};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
-use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
+use poem::{EndpointExt, Request, Response, handler};
 
 use crate::app::App;
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::is_install_id;
+use crate::people::access::{Access, Address, get};
 use crate::web::{Hx, filters};
 use list::{List, Wanted};
 use queries::{Details, Row};
 use state::{State, rule, span};
 
-pub fn routes() -> Route {
-    Route::new()
-        .at("/", get(index.data(Arc::new(Lists::new()))))
-        .at("/:install_id", get(show))
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))),
+        get("/clusters/:install_id", Access::SystemAdmin, show),
+    ]
 }
 
 /// The list; its block `list` is the fragment. Public for `tests/bench`, which renders it alone.
@@ -154,18 +157,4 @@ impl Show {
             self.details.duplicate_path.as_str(),
         ))
     }
-}
-
-/// Fills in this cluster's name for the frame of each page; a fragment has no frame.
-pub async fn name_for_frame<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
-    if let Some(app) = req.data::<App>()
-        && !Hx::of(&req).wants_block()
-    {
-        let mut conn = app.db.conn().await?;
-        let name = queries::name(&mut conn, &app.install.id).await.map_err(Error::from)?;
-        if let Some(name) = name {
-            app.set_name(name);
-        }
-    }
-    next.call(req).await.map(IntoResponse::into_response)
 }

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Params, Value, params};
+use mysql_async::{Conn, Params, Transaction, Value, params};
 
 use super::list::Wanted;
 use super::state::{State, Times};
@@ -139,6 +139,35 @@ pub async fn by_install_id(conn: &mut Conn, install_id: &str) -> mysql_async::Re
 pub async fn name(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Option<String>> {
     conn.exec_first("select name from cluster where install_id = ?", (install_id,))
         .await
+}
+
+/// A cluster whose state is another than the trail told last.
+#[derive(Debug, Clone, FromRow)]
+pub struct Changed {
+    pub install_id: String,
+    pub name: String,
+    pub interval_s: u32,
+    pub told_state: String,
+    pub state: State,
+}
+
+/// "Late" comes and goes with a busy network; only what follows it is worth a line.
+pub async fn changed_states(conn: &mut Conn) -> mysql_async::Result<Vec<Changed>> {
+    let sql = format!(
+        "select * from (select install_id, name, interval_s, told_state, {STATE} as state from cluster \
+         where removed_at is null) as now where state <> told_state and state <> 'late' order by install_id limit 200"
+    );
+    conn.query(sql).await
+}
+
+/// Notes that the trail tells this state; false when another observer was first.
+pub async fn tell_state(tx: &mut Transaction<'_>, cluster: &Changed) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "update cluster set told_state = ? where install_id = ? and told_state = ?",
+        (cluster.state.code(), &cluster.install_id, &cluster.told_state),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
 }
 
 /// Seconds since the last beat of every cluster, for `/metrics`.

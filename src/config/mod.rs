@@ -20,8 +20,9 @@ pub const DEFAULT_FILE: &str = include_str!("application.yml.txt");
 pub const FILE_NAME: &str = "application.yml";
 
 /// The keys this program reads. `jpom.db.mode` is Jpom's and follows from `jpom.db.url` here.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "jpom.path",
+    "jpom.audit.keep-days",
     "jpom.cluster.id",
     "jpom.cluster.heart-second",
     "jpom.db.mode",
@@ -68,6 +69,10 @@ pub struct Config {
     pub base_path: String,
     /// `server.trusted-proxies`: whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `MUSTER_MASTER_KEY`, from the environment only: it must not stand in a file that is shown.
+    pub master_key: Option<String>,
+    /// `jpom.audit.keep-days`: how long the audit trail is kept; 0 for ever.
+    pub audit_days: u32,
     /// What was accepted but deserves a word in the log.
     pub warnings: Vec<Text>,
 }
@@ -100,7 +105,7 @@ impl Config {
             },
             address: match source.get("server.address") {
                 Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.address"))?,
-                None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             },
             port: match source.get("server.port") {
                 Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.port"))?,
@@ -108,6 +113,16 @@ impl Config {
             },
             base_path: base_path(source.get("server.servlet.context-path"))?,
             trusted_proxies: trusted_proxies(source.get("server.trusted-proxies"))?,
+            master_key: match source.in_environment("muster.master-key") {
+                Some(found) if found.value.len() != 64 || !found.value.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                    return Err(found.wrong("config.allowed.key"));
+                }
+                found => found.map(|found| found.value),
+            },
+            audit_days: match source.get("jpom.audit.keep-days") {
+                Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.days"))?,
+                None => 365,
+            },
             file: absolute(&file)?,
             data,
             warnings,

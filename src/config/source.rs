@@ -21,7 +21,8 @@ pub(super) struct Found {
 impl Found {
     /// The refusal: key, value, place and, under `allowed`, what would be right.
     pub fn wrong(&self, allowed: &'static str) -> Error {
-        let secret = self.key == "jpom.db.user-pwd" || self.value.contains(['@', '?']);
+        let secret =
+            ["jpom.db.user-pwd", "muster.master-key"].contains(&self.key.as_str()) || self.value.contains(['@', '?']);
         Error::Invalid(
             Text::new("config.wrong")
                 .with("key", &self.key)
@@ -67,7 +68,7 @@ impl Source {
     }
 
     /// `JPOM_CLUSTER_HEART_SECOND`, Spring's `JPOM_CLUSTER_HEARTSECOND`, or the key itself as in Docker's env files.
-    fn in_environment(&self, key: &str) -> Option<Found> {
+    pub fn in_environment(&self, key: &str) -> Option<Found> {
         let upper = key.to_ascii_uppercase().replace('.', "_");
         let names = [upper.replace('-', "_"), upper.replace('-', ""), key.to_owned()];
         names.into_iter().find_map(|name| {

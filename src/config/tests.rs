@@ -36,7 +36,12 @@ fn defaults_need_no_file() {
         (config.cluster_id.as_str(), config.heart_seconds, config.port),
         ("DEFAULT", 30, 2122)
     );
-    assert!(config.address.is_loopback() && config.database.is_none() && config.warnings.is_empty());
+    assert!(
+        config.address.is_unspecified()
+            && config.audit_days == 365
+            && config.database.is_none()
+            && config.warnings.is_empty()
+    );
 }
 
 #[test]

@@ -11,7 +11,30 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 
 /// The files of `migrations/`, in order. Numbers start at 1 without gaps; a landed file is never edited.
-pub const ALL: &[(&str, &str)] = &[("0001_cluster", include_str!("../../migrations/0001_cluster.sql"))];
+pub const ALL: &[(&str, &str)] = &[
+    ("0001_cluster", include_str!("../../migrations/0001_cluster.sql")),
+    ("0002_account", include_str!("../../migrations/0002_account.sql")),
+    ("0003_session", include_str!("../../migrations/0003_session.sql")),
+    ("0004_api_token", include_str!("../../migrations/0004_api_token.sql")),
+    (
+        "0005_recovery_code",
+        include_str!("../../migrations/0005_recovery_code.sql"),
+    ),
+    (
+        "0006_sign_in_miss",
+        include_str!("../../migrations/0006_sign_in_miss.sql"),
+    ),
+    ("0007_audit", include_str!("../../migrations/0007_audit.sql")),
+    (
+        "0008_known_browser",
+        include_str!("../../migrations/0008_known_browser.sql"),
+    ),
+    ("0009_seal_key", include_str!("../../migrations/0009_seal_key.sql")),
+    (
+        "0010_cluster_told_state",
+        include_str!("../../migrations/0010_cluster_told_state.sql"),
+    ),
+];
 
 /// How long one server waits for another that migrates.
 const LOCK_SECONDS: u32 = 60;
@@ -23,6 +46,9 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// A named lock is server-wide, so its name carries the schema. On a Galera cluster it holds per node only; each file
 /// can therefore run twice without harm.
 const LOCK_NAME: &str = "concat('muster.migrations.', left(sha2(database(), 256), 40))";
+
+/// A column or key that is there already: an earlier run ended between the change and the note of it.
+const ALREADY_THERE: [u16; 2] = [1060, 1061];
 
 const TABLE: &str = "create table if not exists migration (
     version int unsigned not null primary key,
@@ -77,7 +103,10 @@ async fn run_missing(db: &Db, conn: &mut Conn) -> Result<()> {
     conn.query_drop(TABLE).await.map_err(|error| db.refusal(error))?;
     let at = version(conn).await?;
     for (number, (name, sql)) in (1..).zip(ALL).skip(at as usize) {
-        conn.query_drop(*sql).await.map_err(|error| db.refusal(error))?;
+        match conn.query_drop(*sql).await {
+            Err(mysql_async::Error::Server(error)) if ALREADY_THERE.contains(&error.code) => {}
+            done => done.map_err(|error| db.refusal(error))?,
+        }
         let row = (number, *name, env!("CARGO_PKG_VERSION"));
         conn.exec_drop("insert into migration (version, name, program) values (?, ?, ?)", row)
             .await?;

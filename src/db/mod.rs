@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::config::{Config, Database, Tls};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::install;
 use embedded::{Keeper, Options};
 
 /// How long a page waits for a connection before it answers 503.
@@ -64,6 +65,22 @@ pub async fn open(config: &Config) -> Result<(Db, Option<Keeper>)> {
     };
     let (database, keeper) = Keeper::start(&config.data.join("mariadb"), options).await?;
     Ok((Db::new(&database), Some(keeper)))
+}
+
+/// [`open`] for a command: beside a server that runs on its private database, that one is used.
+///
+/// # Errors
+/// As for [`open`]; [`Error::Conflict`] when the data directory is in use by something else.
+pub async fn open_beside(config: &Config) -> Result<(Db, Option<Keeper>)> {
+    let dir = config.data.join("mariadb");
+    match (&config.database, embedded::running(&dir)) {
+        (None, Some(database)) => Ok((Db::new(&database), None)),
+        (Some(_), _) => open(config).await,
+        (None, None) => {
+            let _lock = install::lock(&config.data)?;
+            open(config).await
+        }
+    }
 }
 
 impl Db {

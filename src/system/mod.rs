@@ -2,42 +2,61 @@
 
 use std::time::Duration;
 
-use poem::http::{HeaderMap, StatusCode, header};
-use poem::web::{Data, Json};
+use poem::http::{StatusCode, header};
+use poem::web::{Data, Json, Path};
 use poem::{Request, Response, handler};
 use prometheus::{GaugeVec, Opts, Registry};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use url::form_urlencoded;
 
 use crate::app::{App, Standing};
 use crate::clusters;
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
+use crate::people::Role;
+use crate::people::access::{Access, Address, get, post};
+use crate::people::sessions::{self, Viewer, cookie};
+use crate::web::guard::{is_https, is_local};
 use crate::web::layout::{LANG_COOKIE, THEME_COOKIE, Theme};
+use crate::web::{Form, Hx, files};
 
 /// A load balancer should hear "not ready" before its own time limit, commonly 5 s or more.
 const READY: Duration = Duration::from_secs(2);
-/// A form with two short fields; anything longer is not ours.
-const LONGEST_FORM: usize = 64 * 1024;
 /// A year.
-const COOKIE_SECONDS: u32 = 31_536_000;
+const COOKIE_SECONDS: u64 = 31_536_000;
 
-/// `GET /`: the list is the home page until there is one.
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/healthz", Access::Anyone, health),
+        get("/readyz", Access::Anyone, ready),
+        get("/identity", Access::Anyone, identity),
+        get("/metrics", Access::Anyone, metrics),
+        post("/preferences", Access::Guest, preferences),
+        get("/static/:name", Access::Anyone, files::show),
+        get("/*other", Access::Signed, other),
+    ]
+}
+
+/// `GET /`: the list is the home page until there is one; members have their own page. Any other address does not exist,
+/// which strangers are not told (the router takes the bare slash for one of them).
 #[handler]
-pub fn home(app: Data<&App>) -> Response {
-    see_other(&app, "/clusters")
+fn other(hx: Hx, viewer: Viewer, Path(other): Path<String>) -> Result<Response> {
+    match (other.as_str(), viewer.role) {
+        ("", Role::Member) => Ok(hx.see_other("/profile")),
+        ("", _) => Ok(hx.see_other("/clusters")),
+        _ => Err(Error::NotFound(Text::new("error.not_found"))),
+    }
 }
 
 /// `GET /healthz`: the process answers.
 #[handler]
-pub fn health() -> &'static str {
+fn health() -> &'static str {
     "ok\n"
 }
 
 /// `GET /readyz`: the database answers and this server may work.
 #[handler]
-pub async fn ready(app: Data<&App>) -> Response {
+async fn ready(app: Data<&App>) -> Response {
     let not_ready = |reason: &str| {
         Response::builder()
             .status(StatusCode::SERVICE_UNAVAILABLE)
@@ -61,7 +80,7 @@ pub async fn ready(app: Data<&App>) -> Response {
 
 /// `GET /identity`: who answers at this address; open to anyone, so it tells no more than that.
 #[handler]
-pub fn identity(app: Data<&App>) -> Json<Value> {
+fn identity(app: Data<&App>) -> Json<Value> {
     Json(json!({
         "product": "Muster",
         "version": env!("CARGO_PKG_VERSION"),
@@ -70,11 +89,12 @@ pub fn identity(app: Data<&App>) -> Json<Value> {
     }))
 }
 
-/// `GET /metrics` in Prometheus's text format; without the clusters' ages while the database is away.
+/// `GET /metrics` in Prometheus's text format. What concerns this process anyone may read, also while the database is
+/// away; the clusters' ages are for whoever shows a token.
 #[handler]
-pub async fn metrics(app: Data<&App>) -> Result<Response> {
+async fn metrics(app: Data<&App>, req: &Request) -> Result<Response> {
     let registry = Registry::new();
-    if let Ok(Ok(ages)) = timeout(READY, beat_ages(&app)).await {
+    if let Ok(Ok(ages)) = timeout(READY, beat_ages(&app, req)).await {
         let internal = |cause: prometheus::Error| Error::Internal(cause.into());
         let gauge = GaugeVec::new(
             Opts::new(
@@ -99,71 +119,25 @@ pub async fn metrics(app: Data<&App>) -> Result<Response> {
         .body(app.metrics.text(&registry)?))
 }
 
-async fn beat_ages(app: &App) -> Result<Vec<(String, String, Option<f64>)>> {
+async fn beat_ages(app: &App, req: &Request) -> Result<Vec<(String, String, Option<f64>)>> {
     let mut conn = app.db.conn().await?;
+    if !sessions::shows_token(&mut conn, req, Role::SystemAdmin).await? {
+        return Ok(Vec::new());
+    }
     Ok(clusters::queries::beat_ages(&mut conn).await?)
 }
 
 /// `POST /preferences`: keeps the reader's language or theme in a cookie and returns to where they were.
 #[handler]
-pub async fn preferences(app: Data<&App>, req: &Request, body: poem::Body) -> Result<Response> {
+fn preferences(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Response> {
+    let lang = Lang::parse(form.text("lang")).map(|lang| (LANG_COOKIE, lang.code()));
+    let theme = Theme::parse(form.text("theme")).map(|theme| (THEME_COOKIE, theme.code()));
     let wrong = || Error::Invalid(Text::new("error.form"));
-    let bytes = body.into_bytes_limit(LONGEST_FORM).await.map_err(|_| wrong())?;
-    let (mut cookie, mut back) = (None, "/clusters".to_owned());
-    for (key, value) in form_urlencoded::parse(&bytes) {
-        match key.as_ref() {
-            "lang" => cookie = Lang::parse(&value).map(|lang| (LANG_COOKIE, lang.code())),
-            "theme" => cookie = Theme::parse(&value).map(|theme| (THEME_COOKIE, theme.code())),
-            "back" if is_local(&value) => back = value.into_owned(),
-            _ => {}
-        }
-    }
-    let (name, value) = cookie.ok_or_else(wrong)?;
-    let mut answer = see_other(&app, &back);
-    let path = if app.config.base_path.is_empty() {
-        "/"
-    } else {
-        &app.config.base_path
-    };
-    let secure = if is_https(req.headers()) { "; Secure" } else { "" };
-    let set = format!("{name}={value}; Path={path}; Max-Age={COOKIE_SECONDS}; SameSite=Lax; HttpOnly{secure}");
-    answer
-        .headers_mut()
-        .insert(header::SET_COOKIE, set.parse().map_err(|_| wrong())?);
+    let (name, value) = lang.or(theme).ok_or_else(wrong)?;
+    let back = Some(form.text("back")).filter(|back| is_local(back)).unwrap_or("/");
+    let set = cookie(&app, name, value, Some(COOKIE_SECONDS), is_https(req));
+    let mut answer = hx.see_other(back);
+    let set = set.parse().map_err(|_| wrong())?;
+    answer.headers_mut().insert(header::SET_COOKIE, set);
     Ok(answer)
-}
-
-/// A path of ours: neither another host (`//`, `/\`) nor anything that could end the header.
-fn is_local(path: &str) -> bool {
-    path.starts_with('/')
-        && !path.starts_with("//")
-        && !path.starts_with("/\\")
-        && path.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// Whether the browser itself says that it came by TLS; a preference needs no more certainty than that.
-fn is_https(headers: &HeaderMap) -> bool {
-    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
-    origin.is_some_and(|origin| origin.starts_with("https://"))
-}
-
-/// 303 to a path of ours, behind the base path.
-fn see_other(app: &App, path: &str) -> Response {
-    Response::builder()
-        .status(StatusCode::SEE_OTHER)
-        .header(header::LOCATION, format!("{}{path}", app.config.base_path))
-        .finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_local;
-
-    #[test]
-    fn only_paths_of_ours_are_returned_to() {
-        assert!(is_local("/clusters?name=a%20b"));
-        for elsewhere in ["//evil", "/\\evil", "https://evil", "", "/a\r\nSet-Cookie: x", "/ä"] {
-            assert!(!is_local(elsewhere), "{elsewhere}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response};
 use url::Url;
@@ -83,10 +84,89 @@ fn host(req: &Request) -> Option<String> {
     forwarded().or_else(named).map(str::to_owned)
 }
 
+/// Where the request came from: the peer, or what a trusted proxy says of its own peer, through as many trusted proxies
+/// as stand in a row. What a stranger writes into the header stays left of that and is not believed. None without a
+/// network, as in tests.
+pub fn client_address(req: &Request) -> Option<IpAddr> {
+    let peer = req.remote_addr().as_socket_addr()?.ip().to_canonical();
+    let trusted = &req.data::<App>()?.config.trusted_proxies;
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    if !is_trusted(&peer) {
+        return Some(peer);
+    }
+    let headers = req.headers().get_all("X-Forwarded-For").iter();
+    let said: Vec<&str> = headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let mut nearest = peer;
+    for hop in said.iter().rev() {
+        let Ok(address) = hop.parse::<IpAddr>() else { break };
+        nearest = address.to_canonical();
+        if !is_trusted(&nearest) {
+            break;
+        }
+    }
+    Some(nearest)
+}
+
+/// Whether the browser came by TLS: to this server, or to a trusted proxy that says so.
+pub fn is_https(req: &Request) -> bool {
+    let forwarded = || {
+        let said = req.header("X-Forwarded-Proto")?.split(',').next()?.trim();
+        from_trusted_proxy(req).then(|| said.eq_ignore_ascii_case("https"))
+    };
+    *req.scheme() == Scheme::HTTPS || forwarded().unwrap_or(false)
+}
+
+/// A path of ours, to return to: neither another host (`//`, `/\`) nor anything that could end a header.
+pub fn is_local(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.starts_with("/\\")
+        && path.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn from_trusted_proxy(req: &Request) -> bool {
     let peer: Option<IpAddr> = req.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
     match (req.data::<App>(), peer) {
         (Some(app), Some(peer)) => app.config.trusted_proxies.iter().any(|net| net.contains(&peer)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_paths_of_ours_are_returned_to() {
+        assert!(is_local("/clusters?name=a%20b"));
+        for elsewhere in [
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "\\/evil.example",
+            "https://evil.example",
+            "https:evil.example",
+            "http:/evil.example",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "evil.example",
+            "@evil.example",
+            ".evil.example",
+            "",
+            " /clusters",
+            "\t//evil.example",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "/a\r\nSet-Cookie: x",
+            "/ä",
+            "/\u{2028}/evil",
+        ] {
+            assert!(!is_local(elsewhere), "{elsewhere:?}");
+        }
     }
 }

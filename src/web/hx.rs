@@ -52,6 +52,19 @@ impl Hx {
         self.answer(StatusCode::OK, page, block)
     }
 
+    /// On to another page of ours, behind the base path: a redirect that a browser follows with GET. htmx would follow it
+    /// within its fragment, so it is told to load the page.
+    pub fn see_other(&self, path: &str) -> Response {
+        let address = format!("{}{path}", self.layout.base);
+        match self.wants_block {
+            true => Response::builder().header("HX-Redirect", address).finish(),
+            false => Response::builder()
+                .status(StatusCode::SEE_OTHER)
+                .header(header::LOCATION, address)
+                .finish(),
+        }
+    }
+
     /// [`Hx::render`] with a status; only a 200 can be answered by 304.
     ///
     /// # Errors

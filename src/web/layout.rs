@@ -46,6 +46,19 @@ impl Theme {
     }
 }
 
+/// Who reads, as far as the frame shows it; put into the request by `people`.
+#[derive(Debug, Clone, Default)]
+pub struct Reader {
+    /// What to call them; empty when nobody is signed in.
+    pub name: String,
+    /// May see what concerns the whole system.
+    pub is_admin: bool,
+    /// May do everything.
+    pub is_super: bool,
+    /// Proves that a form came from a page of ours.
+    pub csrf: String,
+}
+
 /// Given to templates as a runtime value, so that no page struct carries it.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
@@ -58,6 +71,7 @@ pub struct Layout {
     pub cluster_name: String,
     pub cluster_id: String,
     pub install_id: String,
+    pub reader: Reader,
     /// Something every reader of this server must know.
     pub band: Option<Text>,
 }
@@ -81,15 +95,17 @@ impl Layout {
             .headers()
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
-        let here = req.original_uri().path_and_query().map_or("/", |path| path.as_str());
+        let here = req.uri().path_and_query().map_or("/", |path| path.as_str());
         let lang = cookie(LANG_COOKIE)
             .and_then(|tag| Lang::parse(&tag))
             .or_else(|| accept.and_then(Lang::from_accept));
         let theme = cookie(THEME_COOKIE)
             .and_then(|code| Theme::parse(&code))
             .unwrap_or_default();
+        let reader = req.data::<Reader>().cloned().unwrap_or_default();
         let Some(app) = req.data::<App>() else {
             return Layout {
+                reader,
                 lang: lang.unwrap_or_default(),
                 theme,
                 here: here.to_owned(),
@@ -107,6 +123,7 @@ impl Layout {
             cluster_name: app.name(),
             cluster_id: app.config.cluster_id.clone(),
             install_id: app.install.id.clone(),
+            reader,
             band: band(app),
         }
     }

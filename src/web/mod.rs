@@ -1,11 +1,13 @@
-//! Pages and fragments: one template answers both, errors become pages in one place, each answer is safe to show.
+//! Pages and fragments: the frame around them, errors as pages, headers, forms, static files.
 
 pub mod files;
+pub mod form;
 pub mod guard;
 pub mod hx;
 pub mod layout;
 pub mod observe;
 pub mod page;
 
+pub use form::{Form, Mistakes};
 pub use hx::Hx;
 pub use layout::filters;

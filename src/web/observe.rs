@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use poem::{Endpoint, PathPattern, Request, Response};
+use poem::{Endpoint, Request, Response};
 
 use crate::app::App;
 
-/// Labels by route pattern, not by path: a path may be anything a stranger types.
-pub async fn requests<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+/// Labels by the route as it stands in `routes`, not by path: a path may be anything a stranger types.
+pub async fn request<E: Endpoint>(route: &'static str, next: Arc<E>, req: Request) -> poem::Result<Response> {
     let app = req.data::<App>().cloned();
     let method = match req.method().as_str() {
         known @ ("GET" | "HEAD" | "POST") => known.to_owned(),
@@ -17,18 +17,14 @@ pub async fn requests<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<R
     let started = Instant::now();
     let answer = next.get_response(req).await;
     if let Some(app) = app {
-        let route = answer
-            .data::<PathPattern>()
-            .map_or("none", |pattern| &pattern.0)
-            .to_owned();
         let metrics = &app.metrics;
         metrics
             .requests
-            .with_label_values(&[&method, &route, &answer.status().as_u16().to_string()])
+            .with_label_values(&[&method, route, &answer.status().as_u16().to_string()])
             .inc();
         metrics
             .request_seconds
-            .with_label_values(&[&route])
+            .with_label_values(&[route])
             .observe(started.elapsed().as_secs_f64());
     }
     Ok(answer)

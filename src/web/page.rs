@@ -8,6 +8,8 @@ use askama::Template;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response};
 
+use url::form_urlencoded;
+
 use super::{Hx, filters};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
@@ -68,6 +70,7 @@ impl StandingPage {
 pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
     let hx = Hx::of(&req);
     let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
+    let is_program = req.headers().contains_key(header::AUTHORIZATION);
     let app = req.data::<App>().cloned();
     let result = match tokio::time::timeout(LIMIT, next.call(req)).await {
         Ok(result) => result.map(IntoResponse::into_response),
@@ -78,7 +81,37 @@ pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Res
     }
     match result {
         Ok(answer) => Ok(answer),
-        Err(error) => Ok(error_page(&hx, &error, is_get)?),
+        Err(error) => match error.downcast_ref::<Error>() {
+            Some(Error::SignIn) if !is_program => Ok(elsewhere(&hx, &sign_in(&hx, is_get))),
+            Some(Error::SetUp) if !is_program => Ok(elsewhere(&hx, "/setup")),
+            _ => Ok(error_page(&hx, &error, is_get)?),
+        },
+    }
+}
+
+/// The sign-in page, with where to return to if that is a page.
+fn sign_in(hx: &Hx, is_get: bool) -> String {
+    let here = &hx.layout.here;
+    if !is_get || hx.wants_block() || here == "/" {
+        return "/sign-in".to_owned();
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    format!("/sign-in?{}", query.append_pair("back", here).finish())
+}
+
+/// Sends the reader to another page of ours; htmx would follow a redirect within its fragment.
+fn elsewhere(hx: &Hx, path: &str) -> Response {
+    let address = format!("{}{path}", hx.layout.base);
+    let answer = Response::builder().header(header::VARY, "HX-Request, Cookie");
+    match hx.wants_block() {
+        true => answer
+            .status(StatusCode::UNAUTHORIZED)
+            .header("HX-Redirect", address)
+            .finish(),
+        false => answer
+            .status(StatusCode::SEE_OTHER)
+            .header(header::LOCATION, address)
+            .finish(),
     }
 }
 
@@ -110,7 +143,20 @@ fn error_page(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
         text,
         retry: None,
     };
-    flashed(hx.answer(status, &page, &page.as_flash())?, hx, false)
+    let mut answer = flashed(hx.answer(status, &page, &page.as_flash())?, hx, false)?;
+    match error.downcast_ref::<Error>() {
+        Some(Error::Wait(_, seconds)) => {
+            answer
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        Some(Error::SignIn | Error::SetUp) => {
+            let challenge = HeaderValue::from_static("Bearer realm=\"muster\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        _ => {}
+    }
+    Ok(answer)
 }
 
 /// A fragment for htmx goes to the message area of the page, wherever the request came from.
@@ -130,6 +176,8 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::SignIn | Error::SetUp => StatusCode::UNAUTHORIZED,
+        Error::Wait(..) => StatusCode::TOO_MANY_REQUESTS,
         Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::Conflict(_) => StatusCode::CONFLICT,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -153,16 +201,24 @@ fn foreign(status: StatusCode) -> Text {
     }
 }
 
-/// While this server must not work, every page says why instead.
-pub async fn standing<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+/// Until the database has answered once nobody can be known, and no page be shown.
+pub async fn starting<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let standing = req.data::<App>().map(|app| app.standing.borrow().clone());
+    match standing {
+        // The loop that waits for the database logs why; each reader who waits with it need not.
+        Some(Standing::Starting(_)) => Ok(unavailable(&Hx::of(&req), Text::new("error.starting"), true)?),
+        _ => next.call(req).await.map(IntoResponse::into_response),
+    }
+}
+
+/// While this server must not work, its pages say why instead, to people who may know.
+pub async fn paused<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
     let Some(app) = req.data::<App>() else {
         return next.call(req).await.map(IntoResponse::into_response);
     };
     let standing = app.standing.borrow().clone();
     match standing {
-        Standing::Working => next.call(req).await.map(IntoResponse::into_response),
-        // The loop that waits for the database logs why; each reader who waits with it need not.
-        Standing::Starting(_) => Ok(unavailable(&Hx::of(&req), Text::new("error.starting"), true)?),
+        Standing::Working | Standing::Starting(_) => next.call(req).await.map(IntoResponse::into_response),
         Standing::Removed { .. } | Standing::Duplicate { .. } => {
             let hx = Hx::of(&req);
             let page = StandingPage {

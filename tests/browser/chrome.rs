@@ -9,6 +9,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::Visitor;
+
 const AXE: &str = include_str!("axe-4.14.1.min.js");
 /// Refreshes come every few seconds, and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,6 +101,13 @@ impl Browser {
 
     pub(crate) async fn goto(&self, address: &str) {
         self.client.goto(address).await.unwrap();
+    }
+
+    /// Brings a session along, as if the person had signed in.
+    pub(crate) async fn arrive_as(&self, address: &str, visitor: &Visitor) {
+        self.goto(&format!("{address}/healthz")).await;
+        self.run(&format!("document.cookie = 'muster_s_test={}; path=/'", visitor.token))
+            .await;
     }
 
     pub(crate) async fn run(&self, script: &str) -> Value {

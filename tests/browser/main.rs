@@ -42,6 +42,7 @@ async fn a_change_of_state_is_seen_without_reloading_and_leaves_focus_menus_and_
     let (a, address, _site) = reachable().await;
     a.add_rows(40).await;
     let page = Browser::start(Look::Desktop).await;
+    page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters?size=100")).await;
     let badge = format!("#cluster-{} .state", a.id());
     page.until(&format!(
@@ -74,6 +75,7 @@ async fn a_filter_is_typed_lands_in_the_address_and_survives_the_next_refresh() 
     let (a, address, _site) = reachable().await;
     a.add_rows(30).await;
     let page = Browser::start(Look::Desktop).await;
+    page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters")).await;
     page.type_into("input[name=name]", "name 002").await;
     page.until("return document.querySelectorAll('#cluster-list tbody tr').length === 10")
@@ -95,10 +97,12 @@ async fn a_filter_is_typed_lands_in_the_address_and_survives_the_next_refresh() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn language_and_theme_are_switched_and_kept() {
-    let (_a, address, _site) = reachable().await;
+    let (a, address, _site) = reachable().await;
     let page = Browser::start(Look::Desktop).await;
+    page.arrive_as(&address, &a.visitor).await;
     // Over plain HTTP from another machine browsers say less about themselves than on loopback.
     let address = address.replace("127.0.0.1", "muster.test");
+    page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters?name=x")).await;
     page.click(".top-end details.menu > summary").await;
     page.click("button[name=lang][value='zh-CN']").await;
@@ -123,6 +127,7 @@ async fn nothing_is_cut_off_at_phone_width() {
     let sql = "update cluster set name = ?, address = concat('https://', repeat('a', 240)), host = repeat('h', 200)";
     a.conn().await.exec_drop(sql, (&long,)).await.unwrap();
     let page = Browser::start(Look::Phone).await;
+    page.arrive_as(&address, &a.visitor).await;
     for path in [
         "/clusters".to_owned(),
         format!("/clusters/{}", a.id()),
@@ -173,6 +178,7 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
         .unwrap();
     for look in [Look::Desktop, Look::Phone] {
         let page = Browser::start(look).await;
+        page.arrive_as(&address, &a.visitor).await;
         for (theme, lang) in [("light", "en"), ("dark", "zh-CN")] {
             page.goto(&format!("{address}/healthz")).await;
             page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
@@ -197,6 +203,7 @@ async fn everything_works_without_javascript() {
     let (a, address, _site) = reachable().await;
     a.add_rows(30).await;
     let page = Browser::start(Look::NoScript).await;
+    page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters")).await;
     page.type_into("input[name=name]", "name 001\n").await;
     page.address_contains("name=name").await;
@@ -211,8 +218,9 @@ async fn everything_works_without_javascript() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_is_told_of_on_the_page() {
-    let (_a, address, gone) = reachable().await;
+    let (a, address, gone) = reachable().await;
     let page = Browser::start(Look::Desktop).await;
+    page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters")).await;
     page.until("return document.getElementById('away').hidden").await;
     gone.notify_one();

@@ -2,6 +2,7 @@
 
 use muster::app::Standing;
 use muster::clusters::queries::STATE;
+use muster::people::Role;
 use mysql_async::prelude::Queryable;
 
 use crate::support::{TestConsole, TestDatabase};
@@ -231,7 +232,9 @@ async fn five_servers_started_at_once_on_an_empty_database_all_come_up_and_each_
         });
     }
     let servers: Vec<TestConsole> = starts.join_all().await;
-    for server in &servers {
+    let visitor = servers[0].visitor("root", Role::SuperAdmin).await;
+    for mut server in servers {
+        server.visitor = visitor.clone();
         assert_eq!(server.state_of(server.id()).await, "Online");
     }
     let versions: Vec<u32> = database

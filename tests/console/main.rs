@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod audit;
 mod clusters;
 mod database;
 mod door;
 mod identity;
 mod liveness;
 mod processes;
+mod rights;
+mod second_factor;
+mod sign_in;
 mod support;
+mod users;
 mod web;

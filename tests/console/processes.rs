@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use muster::config::Database;
+use muster::db::embedded;
 use mysql_async::prelude::Queryable;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::Door;
-use crate::support::{TestConsole, TestDatabase};
+use crate::support::{TOKEN, TestConsole, TestDatabase, let_in};
 
 /// Longest any of these conditions may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,7 +110,7 @@ async fn get(port: u16, path: &str) -> String {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en\r\nHX-Request: true\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en\r\nHX-Request: true\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
@@ -130,6 +131,7 @@ fn refusal(data: &Path, port: u16, database: Option<&Database>) -> String {
 async fn of_two_real_servers_one_killed_is_offline_and_one_ended_is_stopped_on_the_others_page() {
     let database = TestDatabase::new().await.database;
     let viewer = Process::start(Some(&database), "V").await;
+    let_in(&database).await;
     let mut killed = Process::start(Some(&database), "K").await;
     let mut ended = Process::start(Some(&database), "E").await;
     let (killed_id, ended_id) = (killed.install_id(), ended.install_id());
@@ -169,6 +171,7 @@ async fn five_real_servers_started_at_once_on_an_empty_database_all_come_up() {
     let starts = ["A1", "A2", "A3", "A4", "A5"].map(|id| Process::start(Some(&database), id));
     let [a, b, c, d, e] = starts;
     let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
+    let_in(&database).await;
     for server in [&a, &b, &c, &d, &e] {
         server.until("/clusters", &format!("cluster-{}", a.install_id())).await;
     }
@@ -185,6 +188,7 @@ async fn five_real_servers_started_at_once_on_an_empty_database_all_come_up() {
 async fn one_server_needs_no_set_up_and_survives_being_killed() {
     let mut first = Process::start(None, "ONE").await;
     let id = first.install_id();
+    let_in(&embedded::running(&first.data.path().join("mariadb")).unwrap()).await;
     first.until("/clusters", &format!("cluster-{id}")).await;
     let pid = std::fs::read_to_string(first.data.path().join("mariadb/db.pid"))
         .unwrap()
@@ -223,6 +227,7 @@ async fn a_database_that_comes_late_or_goes_away_is_waited_for_and_nothing_needs
 
     door.open(&real).await;
     process.until("/readyz", "ready").await;
+    let_in(&real).await;
     process.until("/clusters", &process.install_id()).await;
 
     door.shut().await;
@@ -249,6 +254,7 @@ async fn a_database_that_hangs_is_told_of_within_seconds_and_delays_no_stop() {
     door.open(&real).await;
     let mut process = Process::start(Some(&behind), "HANG").await;
     let (port, id) = (process.port, process.install_id());
+    let_in(&real).await;
     process.until("/clusters", &format!("cluster-{id}")).await;
 
     door.freeze(true);
@@ -272,6 +278,7 @@ async fn a_database_that_hangs_is_told_of_within_seconds_and_delays_no_stop() {
 async fn a_server_that_was_paused_is_offline_meanwhile_and_online_with_its_next_beat() {
     let database = TestDatabase::new().await.database;
     let viewer = Process::start(Some(&database), "V").await;
+    let_in(&database).await;
     let (data, port) = (TempDir::new().unwrap(), free_port());
     let child = command(data.path(), port, Some(&database), "P")
         .env("JPOM_CLUSTER_HEART_SECOND", "5")
@@ -320,6 +327,11 @@ async fn the_demo_runs_two_servers_keeps_its_state_and_stops_all_three() {
             port: a,
             data: TempDir::new().unwrap(),
         };
+        process.until("/readyz", "ready").await;
+        // The second run finds the first one's people.
+        if ids.len() != 1 {
+            let_in(&embedded::running(&state.path().join("mariadb")).unwrap()).await;
+        }
         process.until("/clusters?state=online", "North builds").await;
         process.until("/clusters?state=online", "East builds").await;
         ids.push(muster::install::read(&state.path().join("a")).unwrap());

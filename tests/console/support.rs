@@ -9,9 +9,12 @@ use muster::config::{Config, Database, Flags};
 use muster::db::Db;
 use muster::db::embedded::{Embedded, Options};
 use muster::install::Install;
+use muster::people::sessions::queries::{self as sessions, Origin};
+use muster::people::users::queries::{self as users, New};
+use muster::people::{Role, password, secret};
 use muster::routes;
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, TxOpts};
 use poem::endpoint::BoxEndpoint;
 use poem::http::StatusCode;
 use poem::test::{TestClient, TestResponse};
@@ -148,6 +151,63 @@ pub(crate) struct TestConsole {
     pub(crate) client: TestClient<BoxEndpoint<'static, poem::Response>>,
     pub(crate) database: Database,
     pub(crate) data: TempDir,
+    /// Whose browser asks; nobody's until somebody signed in.
+    pub(crate) visitor: Visitor,
+}
+
+/// A program's token that [`let_in`] makes good.
+pub(crate) const TOKEN: &str = "muster_0123456789abcdef";
+
+/// Makes an account and its token in a database that has been migrated.
+pub(crate) async fn let_in(database: &Database) {
+    let mut conn = Db::new(database).own_conn().await.unwrap();
+    let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
+    let account = New {
+        account_id: &"a".repeat(32),
+        name: "program",
+        display_name: "",
+        role: Role::SuperAdmin,
+        password_hash: "",
+        by: "",
+        is_first: false,
+    };
+    users::insert(&mut tx, &account).await.unwrap();
+    let keys = (&*"b".repeat(32), &*secret::hash(TOKEN), &*"a".repeat(32));
+    sessions::insert_token(&mut tx, keys, "program", Role::SuperAdmin, 30)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Everybody's in these tests.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A browser's session, as the database knows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Visitor {
+    pub(crate) account_id: String,
+    pub(crate) token: String,
+}
+
+impl Visitor {
+    /// A browser that nobody has signed in with.
+    pub(crate) fn stranger() -> Visitor {
+        Visitor {
+            account_id: String::new(),
+            token: "f".repeat(64),
+        }
+    }
+
+    pub(crate) fn cookie(&self) -> String {
+        match (self.account_id.as_str(), self.token.as_str()) {
+            ("", token) => format!("muster_form={token}"),
+            (_, token) => format!("muster_s_test={token}"),
+        }
+    }
+
+    pub(crate) fn csrf(&self) -> String {
+        secret::derived("form", &self.token)
+    }
 }
 
 impl TestConsole {
@@ -156,13 +216,54 @@ impl TestConsole {
         let database = TestDatabase::new().await;
         let mut console = TestConsole::silent(&database.database, None, &[]).await;
         console.heart.tick().await.unwrap();
+        console.visitor = console.visitor("root", Role::SuperAdmin).await;
         console
+    }
+
+    /// Somebody new with that role, signed in; [`PASSWORD`] lets them in again.
+    pub(crate) async fn visitor(&self, name: &str, role: Role) -> Visitor {
+        let (account_id, token) = (Uuid::new_v4().simple().to_string(), secret::random().unwrap());
+        let hash = password::hash(PASSWORD).await.unwrap();
+        let account = New {
+            account_id: &account_id,
+            name,
+            display_name: "",
+            role,
+            password_hash: &hash,
+            by: "",
+            is_first: false,
+        };
+        let mut conn = self.conn().await;
+        let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
+        users::insert(&mut tx, &account).await.unwrap();
+        tx.commit().await.unwrap();
+        self.session_of(&account_id, token).await
+    }
+
+    /// Another browser of somebody.
+    pub(crate) async fn session_of(&self, account_id: &str, token: String) -> Visitor {
+        let mut conn = self.conn().await;
+        let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
+        let session_id = Uuid::new_v4().simple().to_string();
+        let from = Origin {
+            install_id: self.id().to_owned(),
+            ..Origin::default()
+        };
+        sessions::start(&mut tx, (&secret::hash(&token), &session_id, account_id), false, &from)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        Visitor {
+            account_id: account_id.to_owned(),
+            token,
+        }
     }
 
     /// A second server on the same database.
     pub(crate) async fn beside(first: &TestConsole) -> TestConsole {
         let mut console = TestConsole::silent(&first.database, None, &[("JPOM_CLUSTER_ID", "B")]).await;
         console.heart.tick().await.unwrap();
+        console.visitor = first.visitor.clone();
         console
     }
 
@@ -178,6 +279,7 @@ impl TestConsole {
             app,
             database: database.clone(),
             data,
+            visitor: Visitor::default(),
         }
     }
 
@@ -185,7 +287,9 @@ impl TestConsole {
     pub(crate) async fn cloned(&self) -> TestConsole {
         let copy = TempDir::new().unwrap();
         std::fs::copy(self.data.path().join("INSTALL.json"), copy.path().join("INSTALL.json")).unwrap();
-        TestConsole::silent(&self.database, Some(copy), &[]).await
+        let mut console = TestConsole::silent(&self.database, Some(copy), &[]).await;
+        console.visitor = self.visitor.clone();
+        console
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -230,7 +334,27 @@ impl TestConsole {
 
     /// A page as a browser asks for it, in English.
     pub(crate) async fn get(&self, path: &str) -> Page {
-        Page::of(self.client.get(path).header("Accept-Language", "en").send().await).await
+        self.get_as(&self.visitor, path).await
+    }
+
+    /// A page as somebody else's browser asks for it.
+    pub(crate) async fn get_as(&self, visitor: &Visitor, path: &str) -> Page {
+        let request = self.client.get(path).header("Accept-Language", "en");
+        Page::of(request.header("Cookie", visitor.cookie()).send().await).await
+    }
+
+    /// A form as a browser without scripts sends it.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+        self.post_as(&self.visitor, path, fields).await
+    }
+
+    pub(crate) async fn post_as(&self, visitor: &Visitor, path: &str, fields: &[(&str, &str)]) -> Page {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("csrf", &visitor.csrf()).extend_pairs(fields);
+        let request = self.client.post(path).header("Accept-Language", "en");
+        let request = request.header("Cookie", visitor.cookie());
+        let request = request.content_type("application/x-www-form-urlencoded");
+        Page::of(request.body(form.finish()).send().await).await
     }
 
     /// A fragment as htmx asks for it, in English.
@@ -240,6 +364,7 @@ impl TestConsole {
                 .get(path)
                 .header("Accept-Language", "en")
                 .header("HX-Request", "true")
+                .header("Cookie", self.visitor.cookie())
                 .send()
                 .await,
         )
@@ -252,6 +377,37 @@ impl TestConsole {
         let path = "/clusters?size=100".to_owned();
         let selector = format!("#cluster-{id} .state");
         async move { self.hx_get(&path).await.text(&selector) }
+    }
+}
+
+impl TestConsole {
+    /// A sign-in as a browser without scripts sends it.
+    pub(crate) async fn sign_in(&self, name: &str, password: &str) -> Page {
+        let fields = [("name", name), ("password", password)];
+        self.post_as(&Visitor::stranger(), "/sign-in", &fields).await
+    }
+
+    pub(crate) async fn is_in(&self, visitor: &Visitor) -> bool {
+        let page = self.get_as(visitor, "/profile").await;
+        let out = page.header("location").starts_with("/sign-in");
+        assert!(page.status == StatusCode::OK || out, "{}", page.status);
+        !out
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.conn().await.query_drop(sql).await.unwrap();
+    }
+
+    /// A page as a program with that token asks for it.
+    pub(crate) async fn get_with(&self, token: &str, path: &str) -> Page {
+        let request = self.client.get(path).header("Accept-Language", "en");
+        Page::of(request.header("Authorization", format!("Bearer {token}")).send().await).await
+    }
+
+    /// The one number that a statement asks for.
+    pub(crate) async fn count(&self, sql: &str) -> u64 {
+        self.conn().await.query_first(sql).await.unwrap().unwrap()
     }
 }
 
@@ -294,6 +450,25 @@ impl Page {
             "{text:?} is not in: {}",
             self.text("body")
         );
+    }
+
+    /// Whoever this answer signs in.
+    #[track_caller]
+    pub(crate) fn visitor(&self) -> Visitor {
+        let token = self.session();
+        Visitor {
+            account_id: "somebody".to_owned(),
+            token: token.unwrap_or_else(|| panic!("no session: {} {}", self.status, self.text("body"))),
+        }
+    }
+
+    /// The session that this answer starts.
+    pub(crate) fn session(&self) -> Option<String> {
+        let cookies = self.headers.get_all("set-cookie").iter();
+        let values = cookies.filter_map(|cookie| cookie.to_str().ok()?.strip_prefix("muster_s_")?.split_once('='));
+        // Others are told to be forgotten.
+        let mut values = values.filter_map(|(_, rest)| Some(rest.split(';').next()?.to_owned()));
+        values.find(|value| value.len() == 64)
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

@@ -3,7 +3,7 @@
 use muster::config::Database;
 use poem::http::{Method, StatusCode};
 
-use crate::support::{Page, TestConsole, TestDatabase};
+use crate::support::{Page, TOKEN, TestConsole, TestDatabase, let_in};
 
 const HEADERS: [&str; 4] = [
     "content-security-policy",
@@ -30,6 +30,7 @@ async fn one_address_answers_a_page_to_a_browser_and_a_block_to_htmx() {
         let answer = a
             .client
             .get("/clusters")
+            .header("Cookie", a.visitor.cookie())
             .header("HX-Request", "true")
             .header(marker, "true")
             .send()
@@ -45,6 +46,7 @@ async fn an_unchanged_answer_costs_a_304_of_less_than_300_bytes() {
     let again = a
         .client
         .get("/clusters")
+        .header("Cookie", a.visitor.cookie())
         .header("Accept-Language", "en")
         .header("HX-Request", "true")
         .header("If-None-Match", first.header("etag"))
@@ -65,6 +67,7 @@ async fn an_unchanged_answer_costs_a_304_of_less_than_300_bytes() {
     let changed = a
         .client
         .get("/clusters")
+        .header("Cookie", a.visitor.cookie())
         .header("HX-Request", "true")
         .header("If-None-Match", first.header("etag"));
     assert_eq!(changed.send().await.0.status(), StatusCode::OK);
@@ -109,7 +112,9 @@ async fn an_error_is_a_page_for_a_browser_and_a_message_for_htmx() {
 #[tokio::test]
 async fn the_bare_address_leads_to_the_list_with_and_without_a_base_path() {
     let a = TestConsole::start().await;
-    let behind = TestConsole::silent(&a.database, None, &[("SERVER_SERVLET_CONTEXT_PATH", "/m")]).await;
+    let mut behind = TestConsole::silent(&a.database, None, &[("SERVER_SERVLET_CONTEXT_PATH", "/m")]).await;
+    behind.app.standing.send_replace(muster::app::Standing::Working);
+    behind.visitor = a.visitor.clone();
     for (console, path, list) in [
         (&a, "/", "/clusters"),
         (&behind, "/m/", "/m/clusters"),
@@ -129,7 +134,14 @@ async fn head_is_answered_without_a_body() {
     let a = TestConsole::start().await;
     let css = muster::web::files::path("console.css");
     for path in ["/clusters", css, "/healthz"] {
-        let answer = Page::of(a.client.request(Method::HEAD, path).send().await).await;
+        let answer = Page::of(
+            a.client
+                .request(Method::HEAD, path)
+                .header("Cookie", a.visitor.cookie())
+                .send()
+                .await,
+        )
+        .await;
         assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, ""), "{path}");
     }
 }
@@ -167,7 +179,13 @@ async fn a_first_visit_weighs_at_most_150_kilobytes() {
     );
     assert!(paths.len() > 5, "{paths:?}");
     for path in paths {
-        let answer = a.client.get(path).header("Accept-Encoding", "gzip").send().await;
+        let answer = a
+            .client
+            .get(path)
+            .header("Accept-Encoding", "gzip")
+            .header("Cookie", a.visitor.cookie())
+            .send()
+            .await;
         bytes += answer.0.into_body().into_bytes().await.unwrap().len();
     }
     assert!(bytes <= 150_000, "{bytes}");
@@ -180,6 +198,7 @@ async fn the_language_follows_cookie_then_browser_then_settings() {
         let request = a
             .client
             .get("/clusters")
+            .header("Cookie", a.visitor.cookie())
             .header("Cookie", cookie)
             .header("Accept-Language", accept);
         let page = Page::of(request.send().await).await;
@@ -198,26 +217,21 @@ async fn the_language_follows_cookie_then_browser_then_settings() {
 #[tokio::test]
 async fn preferences_are_kept_in_a_cookie_and_return_to_where_one_was() {
     let a = TestConsole::start().await;
-    let post = async |body: &'static str| {
-        let request = a
-            .client
-            .post("/preferences")
-            .content_type("application/x-www-form-urlencoded")
-            .body(body);
-        Page::of(request.send().await).await
-    };
-    let kept = post("lang=en&back=%2Fclusters%3Fname%3Db").await;
+    let post = async |fields: &[(&str, &str)]| a.post("/preferences", fields).await;
+    let kept = post(&[("lang", "en"), ("back", "/clusters?name=b")]).await;
     assert_eq!(
         (kept.status, kept.header("location")),
         (StatusCode::SEE_OTHER, "/clusters?name=b")
     );
     assert!(kept.header("set-cookie").starts_with("muster_lang=en; "));
-    let elsewhere = post("theme=dark&back=%2F%2Fevil.example").await;
-    assert_eq!(elsewhere.header("location"), "/clusters");
-    assert_eq!(post("theme=pink").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let elsewhere = post(&[("theme", "dark"), ("back", "//evil.example")]).await;
+    assert_eq!(elsewhere.header("location"), "/");
+    let unknown = post(&[("theme", "pink")]).await;
+    assert_eq!(unknown.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let by_get = a.get("/preferences?theme=dark").await;
     assert_eq!(
-        a.client.get("/preferences").send().await.0.status(),
-        StatusCode::METHOD_NOT_ALLOWED
+        (by_get.status, by_get.header("set-cookie")),
+        (StatusCode::METHOD_NOT_ALLOWED, "")
     );
 }
 
@@ -229,10 +243,11 @@ async fn another_sites_page_changes_nothing() {
             .client
             .post("/preferences")
             .header("Host", "muster.example:2122")
+            .header("Cookie", a.visitor.cookie())
             .header(name, value);
         request
             .content_type("application/x-www-form-urlencoded")
-            .body("theme=dark")
+            .body(format!("theme=dark&csrf={}", a.visitor.csrf()))
             .send()
     };
     for (name, value, status) in [
@@ -277,7 +292,17 @@ async fn health_readiness_identity_and_metrics_answer() {
     let identity = a.get("/identity").await.body;
     assert!(identity.contains(a.id()) && identity.contains("Muster") && !identity.contains("mysql"));
     a.get("/clusters").await;
-    let metrics = a.get("/metrics").await.body;
+    let open = a.get("/metrics").await.body;
+    assert!(
+        open.contains("muster_beats_missed_total") && !open.contains(a.id()),
+        "{open}"
+    );
+    let_in(&a.database).await;
+    let request = a
+        .client
+        .get("/metrics")
+        .header("Authorization", format!("Bearer {TOKEN}"));
+    let metrics = Page::of(request.send().await).await.body;
     for line in [
         &format!(
             "muster_cluster_beat_age_seconds{{cluster_id=\"DEFAULT\",install_id=\"{}\"}}",
@@ -285,7 +310,7 @@ async fn health_readiness_identity_and_metrics_answer() {
         ),
         "muster_beat_duration_seconds_count 1",
         "muster_beats_missed_total 0",
-        "route=\"/clusters/\"",
+        "route=\"/clusters\"",
         "muster_database_pool_connections",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
@@ -297,7 +322,7 @@ async fn behind_a_base_path_every_address_carries_it() {
     let first = TestConsole::start().await;
     let console = TestConsole::silent(&first.database, None, &[("SERVER_SERVLET_CONTEXT_PATH", "/m")]).await;
     console.app.standing.send_replace(muster::app::Standing::Working);
-    let page = console.get("/m/clusters").await;
+    let page = console.get_as(&first.visitor, "/m/clusters").await;
     assert_eq!(page.status, StatusCode::OK);
     for attribute in ["href=\"", "src=\"", "action=\"", "hx-get=\""] {
         for address in page

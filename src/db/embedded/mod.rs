@@ -4,7 +4,7 @@ mod keeper;
 mod program;
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::Db;
 use crate::config::{Database, Tls};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::install::write_private;
 pub use keeper::Keeper;
 use program::{install, spawn};
 
@@ -78,17 +79,7 @@ impl Embedded {
 
     /// How to reach it: by its port if it has one, else by its socket.
     pub fn database(&self) -> Database {
-        let socket = self.dir.join("db.sock").to_string_lossy().into_owned();
-        Database {
-            host: "127.0.0.1".to_owned(),
-            port: self.port.unwrap_or(0),
-            socket: self.port.is_none().then_some(socket),
-            name: NAME.to_owned(),
-            user: NAME.to_owned(),
-            password: self.password.clone(),
-            tls: Tls::Off,
-            authority: None,
-        }
+        database(&self.dir, self.port, &self.password)
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -188,6 +179,35 @@ fn unwritable(path: &Path, cause: &std::io::Error) -> Error {
     )
 }
 
+/// How to reach the private database that somebody else keeps running in `dir`, if one does.
+pub fn running(dir: &Path) -> Option<Database> {
+    let dir = std::path::absolute(dir).ok()?;
+    let pid = fs::read_to_string(dir.join("db.pid")).ok()?;
+    let password = fs::read_to_string(dir.join("password")).ok()?;
+    is_ours(pid.trim(), &dir).then(|| database(&dir, None, password.trim()))
+}
+
+/// Whether that process is the MariaDB of this directory.
+fn is_ours(pid: &str, dir: &Path) -> bool {
+    let ours = format!("--datadir={}", dir.join("data").display());
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words.split(|b| *b == 0).any(|word| word == ours.as_bytes())
+}
+
+fn database(dir: &Path, port: Option<u16>, password: &str) -> Database {
+    let socket = dir.join("db.sock").to_string_lossy().into_owned();
+    Database {
+        host: "127.0.0.1".to_owned(),
+        port: port.unwrap_or(0),
+        socket: port.is_none().then_some(socket),
+        name: NAME.to_owned(),
+        user: NAME.to_owned(),
+        password: password.to_owned(),
+        tls: Tls::Off,
+        authority: None,
+    }
+}
+
 /// A MariaDB that outlived a killed server still holds the directory: it is ours, so it is asked to end.
 ///
 /// # Errors
@@ -198,12 +218,7 @@ pub async fn stop_orphan(dir: &Path) -> Result<()> {
         return Ok(());
     };
     let pid = pid.trim();
-    let ours = format!("--datadir={}", dir.join("data").display());
-    let is_ours = || {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.split(|b| *b == 0).any(|word| word == ours.as_bytes())
-    };
-    if !is_ours() {
+    if !is_ours(pid, &dir) {
         return Ok(());
     }
     tracing::warn!(
@@ -212,7 +227,7 @@ pub async fn stop_orphan(dir: &Path) -> Result<()> {
     );
     signal(pid.parse().unwrap_or(0), Signal::TERM);
     let end = Instant::now() + STOP;
-    while is_ours() {
+    while is_ours(pid, &dir) {
         if Instant::now() > end {
             return Err(Error::Conflict(
                 Text::new("db.embedded_orphan")
@@ -242,16 +257,6 @@ fn password(dir: &Path) -> Result<String> {
     let made = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     write_private(&path, &made)?;
     Ok(made)
-}
-
-fn write_private(path: &Path, content: &str) -> Result<()> {
-    use std::io::Write;
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(0o600);
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|cause| unwritable(path, &cause))
 }
 
 fn free_port() -> Result<u16> {

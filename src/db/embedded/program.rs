@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use super::{NAME, Options, unwritable, write_private};
+use super::{NAME, Options, unwritable};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::install::write_private;
 
 const SERVER: [&str; 4] = [
     "mariadbd",

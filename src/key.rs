@@ -1,0 +1,118 @@
+//! `muster key`: the master key that seals the secrets of one database, and changing it while the servers run.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use mysql_async::{Conn, TxOpts};
+
+use crate::config::{Config, Flags};
+use crate::db::{self, migrations};
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::install;
+use crate::people::audit::{self, Action, Actor, Entry, Object};
+use crate::people::security::second_factor;
+use crate::seal::{self, Key, Seal};
+
+#[derive(Debug, Args)]
+pub struct KeyCommand {
+    #[command(subcommand)]
+    action: Verb,
+    /// Settings file; <DATA>/application.yml if not given
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Data directory of a server; ./data if not given
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say which keys this server has, and which one the database is sealed with
+    Show,
+    /// Add a new key to this server's file; to be copied to the other servers, which need no restart
+    Rotate {
+        /// Second step, once every server has the new key: seal everything with it
+        #[arg(long)]
+        finish: bool,
+    },
+}
+
+/// Does it and says what was done.
+///
+/// # Errors
+/// [`Error::Invalid`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
+pub async fn run(args: KeyCommand) -> Result<Text> {
+    let flags = Flags {
+        config: args.config,
+        data: args.data,
+        ..Flags::default()
+    };
+    let config = Config::load(&flags)?;
+    let seal = Seal::open(&config.data, config.master_key.as_deref())?;
+    let (db, keeper) = db::open_beside(&config).await?;
+    let done = async {
+        migrations::run(&db).await?;
+        let mut conn = db.own_conn().await?;
+        match args.action {
+            Verb::Show => show(&seal, &mut conn).await,
+            Verb::Rotate { finish: false } => add(&seal, &mut conn).await,
+            Verb::Rotate { finish: true } => {
+                let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
+                finish(&seal, &mut conn, &actor).await
+            }
+        }
+    };
+    let done = done.await;
+    if let Some(keeper) = keeper {
+        keeper.stop().await;
+    }
+    done
+}
+
+async fn show(seal: &Seal, conn: &mut Conn) -> Result<Text> {
+    let in_use = seal::in_use(conn).await?;
+    let keys = match seal.fingerprints().join(", ") {
+        keys if keys.is_empty() => Text::new("key.none"),
+        keys => Text::new("key.list").with("keys", keys),
+    };
+    let used = match in_use {
+        Some(fingerprint) => Text::new("key.in_use").with("fingerprint", fingerprint),
+        None => Text::new("key.unused"),
+    };
+    let text = Text::new("key.show").with("path", seal.path().display());
+    Ok(text.with_text("keys", keys).with_text("used", used))
+}
+
+async fn add(seal: &Seal, conn: &mut Conn) -> Result<Text> {
+    if seal::in_use(conn).await?.is_none() {
+        return Err(Error::Conflict(Text::new("key.nothing_sealed")));
+    }
+    seal.check(conn).await?;
+    let key = Key::random()?;
+    seal.add(&key)?;
+    let text = Text::new("key.added").with("fingerprint", key.fingerprint());
+    Ok(text.with("path", seal.path().display()))
+}
+
+/// Seals everything anew with the newest key of the file, in one transaction.
+async fn finish(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
+    let old = seal::in_use(conn).await?;
+    let old = old.ok_or_else(|| Error::Conflict(Text::new("key.nothing_sealed")))?;
+    let newest = seal.newest().filter(|key| key.fingerprint() != old);
+    let newest = newest.ok_or_else(|| Error::Conflict(Text::new("key.not_added")))?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    // Locks the row of the key first, as everybody does who seals something.
+    seal.sealing_key(&mut tx).await?;
+    let secrets = second_factor::reseal(&mut tx, seal, &newest).await?;
+    seal::use_key(&mut tx, &newest).await?;
+    let entry = Entry::by(actor, Action::KeyRotate)
+        .on(Object::new("key", &newest.fingerprint(), ""))
+        .change("fingerprint", &old, newest.fingerprint());
+    audit::record(&mut tx, &entry).await?;
+    tx.commit().await?;
+    Ok(Text::new("key.finished")
+        .with("secrets", secrets)
+        .with("fingerprint", newest.fingerprint())
+        .with("old", old))
+}

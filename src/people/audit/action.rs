@@ -1,0 +1,68 @@
+//! What can be done, as the trail calls it.
+
+use crate::i18n::Text;
+
+macro_rules! actions {
+    ($($name:ident $code:literal $text:literal,)*) => {
+        /// What was done. A code never changes its meaning; a new one is added at the end.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Action { $($name),* }
+
+        impl Action {
+            pub const ALL: &[Action] = &[$(Action::$name),*];
+
+            /// The word in the database and in addresses.
+            pub fn code(self) -> &'static str {
+                match self { $(Action::$name => $code),* }
+            }
+
+            /// Its name.
+            pub fn name(self) -> Text {
+                Text::new(match self { $(Action::$name => $text),* })
+            }
+        }
+    };
+}
+
+actions! {
+    SetUp "set_up" "action.set_up",
+    SignIn "sign_in" "action.sign_in",
+    SignOut "sign_out" "action.sign_out",
+    SessionEnd "session_end" "action.session_end",
+    PasswordChange "password_change" "action.password_change",
+    PasswordReset "password_reset" "action.password_reset",
+    TwoFactorOn "two_factor_on" "action.two_factor_on",
+    TwoFactorOff "two_factor_off" "action.two_factor_off",
+    RecoveryCode "recovery_code" "action.recovery_code",
+    TokenCreate "token_create" "action.token_create",
+    TokenRemove "token_remove" "action.token_remove",
+    AccountCreate "account_create" "action.account_create",
+    AccountUpdate "account_update" "action.account_update",
+    AccountDisable "account_disable" "action.account_disable",
+    AccountEnable "account_enable" "action.account_enable",
+    ClusterState "cluster_state" "action.cluster_state",
+    KeyRotate "key_rotate" "action.key_rotate",
+    Refused "refused" "action.refused",
+}
+
+impl Action {
+    pub fn parse(code: &str) -> Option<Action> {
+        Action::ALL.iter().copied().find(|action| action.code() == code)
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Result {
+    Done,
+    Refused,
+}
+
+impl Result {
+    pub fn code(self) -> &'static str {
+        match self {
+            Result::Done => "done",
+            Result::Refused => "refused",
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! 操作日志: the trail as a page, and as CSV.
+
+use askama::Template;
+use chrono::NaiveDate;
+use futures_util::stream;
+use poem::http::header;
+use poem::web::Data;
+use poem::{Body, Request, Response, handler};
+use url::form_urlencoded;
+
+use super::action::Action;
+use super::queries::{self, Row};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::i18n::{Lang, Text};
+use crate::people::access::{Access, Address, get};
+use crate::people::role::Role;
+use crate::people::sessions::Viewer;
+use crate::web::{Hx, filters};
+
+const PAGE: usize = 50;
+/// Lines read from the database at once while a CSV is sent.
+const CHUNK: usize = 500;
+
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/audit", Access::Signed, index),
+        get("/audit.csv", Access::Signed, download),
+    ]
+}
+
+/// Filters and place in the trail, from the address.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub actor: String,
+    pub action: Option<Action>,
+    pub object: Option<(String, String)>,
+    pub only_refused: bool,
+    pub from: Option<NaiveDate>,
+    pub to: Option<NaiveDate>,
+    /// Lines older than this one.
+    pub before: Option<u64>,
+    /// Whose lines the reader may see, if not all.
+    pub only_of: Option<String>,
+    pub notices: Vec<Text>,
+}
+
+impl Wanted {
+    /// Reads the query; people without a wider right see what they did themselves.
+    pub fn parse(query: &str, viewer: &Viewer) -> Wanted {
+        let mut wanted = Wanted {
+            only_of: (viewer.role < Role::SystemAdmin).then(|| viewer.account_id.clone()),
+            ..Wanted::default()
+        };
+        let (mut kind, mut id) = (String::new(), String::new());
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value: String = value.trim().chars().take(255).collect();
+            match key.as_ref() {
+                _ if value.is_empty() => {}
+                "actor" => wanted.actor = value,
+                "action" => match Action::parse(&value) {
+                    Some(action) => wanted.action = Some(action),
+                    None => wanted.note("audit.unknown_action", &value),
+                },
+                "kind" => kind = value,
+                "object" => id = value,
+                "result" => wanted.only_refused = value == "refused",
+                "from" => wanted.from = wanted.day(&value),
+                "to" => wanted.to = wanted.day(&value),
+                "before" => wanted.before = value.parse().ok(),
+                _ => {}
+            }
+        }
+        if !kind.is_empty() && !id.is_empty() {
+            wanted.object = Some((kind, id));
+        }
+        wanted
+    }
+
+    fn day(&mut self, value: &str) -> Option<NaiveDate> {
+        let day = value.parse().ok();
+        if day.is_none() {
+            self.note("audit.unknown_day", value);
+        }
+        day
+    }
+
+    fn note(&mut self, key: &'static str, value: &str) {
+        let shown: String = value.chars().take(40).collect();
+        self.notices.push(Text::new(key).with("value", shown));
+    }
+
+    pub fn is_action(&self, action: &Action) -> bool {
+        self.action.as_ref() == Some(action)
+    }
+
+    pub fn is_filtered(&self) -> bool {
+        let days = self.from.is_some() || self.to.is_some();
+        !self.actor.is_empty() || self.action.is_some() || self.object.is_some() || self.only_refused || days
+    }
+
+    /// The query that asks for this, with another place in the trail.
+    pub fn query(&self, before: Option<u64>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if !self.actor.is_empty() {
+            query.append_pair("actor", &self.actor);
+        }
+        if let Some(action) = self.action {
+            query.append_pair("action", action.code());
+        }
+        if let Some((kind, id)) = &self.object {
+            query.append_pair("kind", kind).append_pair("object", id);
+        }
+        if self.only_refused {
+            query.append_pair("result", "refused");
+        }
+        for (key, day) in [("from", self.from), ("to", self.to)] {
+            if let Some(day) = day {
+                query.append_pair(key, &day.to_string());
+            }
+        }
+        if let Some(before) = before {
+            query.append_pair("before", &before.to_string());
+        }
+        query.finish()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "people/audit.html", blocks = ["trail"])]
+struct Trail {
+    wanted: Wanted,
+    rows: Vec<Row>,
+    /// Where older lines begin, if there are any.
+    older: Option<u64>,
+    is_admin: bool,
+}
+
+/// `GET /audit`
+#[handler]
+async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
+    let wanted = Wanted::parse(req.uri().query().unwrap_or_default(), &viewer);
+    let mut conn = app.db.conn().await?;
+    let mut rows = queries::page(&mut conn, &wanted, PAGE + 1).await?;
+    let more = rows.len() > PAGE;
+    rows.truncate(PAGE);
+    let page = Trail {
+        older: if more {
+            rows.last().map(|row| row.audit_id)
+        } else {
+            None
+        },
+        is_admin: viewer.role >= Role::SystemAdmin,
+        wanted,
+        rows,
+    };
+    hx.render(&page, &page.as_trail())
+}
+
+/// `GET /audit.csv`: all that match, read and sent piece by piece.
+#[handler]
+fn download(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Response {
+    let wanted = Wanted::parse(req.uri().query().unwrap_or_default(), &viewer);
+    let lang = hx.layout.lang;
+    // The mark at the start makes spreadsheets read it as UTF-8.
+    let head = format!("\u{feff}{}\r\n", Text::new("audit.csv_head").say(lang));
+    let start = (Some(head), app.clone(), wanted);
+    let pieces = stream::try_unfold(Some(start), move |state| async move {
+        let Some((head, app, mut wanted)) = state else {
+            return Ok::<_, std::io::Error>(None);
+        };
+        if let Some(head) = head {
+            return Ok(Some((head, Some((None, app, wanted)))));
+        }
+        let rows = lines(&app, &wanted).await.map_err(std::io::Error::other)?;
+        let Some(last) = rows.last() else {
+            return Ok(None);
+        };
+        wanted.before = Some(last.audit_id);
+        let csv: String = rows.iter().map(|row| row.csv(lang)).collect();
+        let next = (rows.len() == CHUNK).then_some((None, app, wanted));
+        Ok(Some((csv, next)))
+    });
+    Response::builder()
+        .content_type("text/csv; charset=utf-8")
+        .header(header::CONTENT_DISPOSITION, "attachment; filename=\"muster-audit.csv\"")
+        .body(Body::from_bytes_stream(pieces))
+}
+
+async fn lines(app: &App, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+    let mut conn = app.db.conn().await?;
+    Ok(queries::page(&mut conn, wanted, CHUNK).await?)
+}
+
+/// What the page asks of a line.
+impl Row {
+    pub fn action_name(&self) -> Text {
+        match Action::parse(&self.action) {
+            Some(action) => action.name(),
+            None => Text::new("action.other").with("code", &self.action),
+        }
+    }
+
+    /// Who, when it was no person.
+    pub fn actor_name(&self) -> Option<Text> {
+        match (self.actor.is_empty(), self.role.as_str()) {
+            (false, _) => None,
+            (true, "server") => Some(Text::new("audit.by_server")),
+            (true, "command") => Some(Text::new("audit.by_command")),
+            (true, _) => Some(Text::new("audit.by_stranger")),
+        }
+    }
+
+    /// Field, before, after.
+    pub fn changed(&self) -> Vec<(String, String, String)> {
+        serde_json::from_str(&self.changes).unwrap_or_default()
+    }
+
+    /// Where the object can be seen, if it has a page.
+    pub fn link(&self) -> Option<String> {
+        match self.object_kind.as_str() {
+            "account" => Some(format!("/users/{}", self.object_id)),
+            "cluster" => Some(format!("/clusters/{}", self.object_id)),
+            _ => None,
+        }
+    }
+
+    pub fn when(&self) -> Option<chrono::NaiveDateTime> {
+        Some(self.at)
+    }
+
+    fn csv(&self, lang: Lang) -> String {
+        let changes: Vec<String> = self
+            .changed()
+            .iter()
+            .map(|(field, before, after)| format!("{field}: {before} -> {after}"))
+            .collect();
+        let actor = self
+            .actor_name()
+            .map_or_else(|| self.actor.clone(), |text| text.say(lang));
+        let cells = [
+            format!("{}Z", self.at.format("%Y-%m-%dT%H:%M:%S%.6f")),
+            actor,
+            self.role.clone(),
+            self.address.clone(),
+            self.server.clone(),
+            self.install_id.clone(),
+            self.action_name().say(lang),
+            self.object_name.clone(),
+            self.object_id.clone(),
+            changes.join("; "),
+            self.result.clone(),
+        ];
+        let line: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+        format!("{}\r\n", line.join(","))
+    }
+}
+
+/// RFC 4180; a cell that a spreadsheet would take for a formula begins with an apostrophe.
+fn quoted(cell: &str) -> String {
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guard = if formula { "'" } else { "" };
+    format!("\"{guard}{}\"", cell.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn no_cell_breaks_out_or_is_taken_for_a_formula() {
+        assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
+    }
+}

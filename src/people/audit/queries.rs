@@ -1,0 +1,95 @@
+//! All SQL of the table `audit`.
+
+use chrono::NaiveDateTime;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Params, Value, params};
+
+use super::Entry;
+use super::pages::Wanted;
+
+/// Writes one line. In the transaction of the change itself: without the line, no change.
+pub async fn record(conn: &mut impl Queryable, entry: &Entry) -> mysql_async::Result<()> {
+    conn.exec_drop(
+        "insert into audit (account_id, actor, role, address, install_id, action, object_kind, object_id, object_name, \
+         changes, result) values (:account_id, :actor, :role, :address, :install_id, :action, :object_kind, :object_id, \
+         :object_name, :changes, :result)",
+        params! {
+            "account_id" => &entry.actor.account_id, "actor" => &entry.actor.name, "role" => &entry.actor.role,
+            "address" => &entry.actor.address, "install_id" => &entry.actor.install_id,
+            "action" => entry.action.code(), "object_kind" => entry.object.kind, "object_id" => &entry.object.id,
+            "object_name" => &entry.object.name, "changes" => entry.changes(), "result" => entry.result.code(),
+        },
+    )
+    .await
+}
+
+/// A line as the page shows it.
+#[derive(Debug, Clone, FromRow)]
+pub struct Row {
+    pub audit_id: u64,
+    pub at: NaiveDateTime,
+    pub actor: String,
+    pub role: String,
+    pub address: String,
+    pub install_id: String,
+    pub server: String,
+    pub action: String,
+    pub object_kind: String,
+    pub object_id: String,
+    pub object_name: String,
+    pub changes: String,
+    pub result: String,
+}
+
+/// The newest lines below `wanted.before`. Paging by key: a page deep in the past costs as much as the first.
+pub async fn page(conn: &mut Conn, wanted: &Wanted, count: usize) -> mysql_async::Result<Vec<Row>> {
+    let mut sql = "true".to_owned();
+    let mut values: Vec<Value> = Vec::new();
+    let mut condition = |part: &str, value: Value| {
+        sql.push_str(" and ");
+        sql.push_str(part);
+        values.push(value);
+    };
+    if let Some(before) = wanted.before {
+        condition("a.audit_id < ?", before.into());
+    }
+    if let Some(account_id) = &wanted.only_of {
+        condition("a.account_id = ?", account_id.into());
+    }
+    if !wanted.actor.is_empty() {
+        condition("a.actor = ?", (&wanted.actor).into());
+    }
+    if let Some(action) = wanted.action {
+        condition("a.action = ?", action.code().into());
+    }
+    if let Some(object) = &wanted.object {
+        condition("a.object_kind = ?", (&object.0).into());
+        condition("a.object_id = ?", (&object.1).into());
+    }
+    if wanted.only_refused {
+        condition("a.result = ?", "refused".into());
+    }
+    if let Some(from) = wanted.from {
+        condition("a.at >= ?", from.to_string().into());
+    }
+    if let Some(to) = wanted.to {
+        condition("a.at < ? + interval 1 day", to.to_string().into());
+    }
+    let sql = format!(
+        "select a.audit_id, a.at, a.actor, a.role, a.address, a.install_id, coalesce(c.name, left(a.install_id, 8)) as \
+         server, a.action, a.object_kind, a.object_id, a.object_name, a.changes, a.result \
+         from audit a left join cluster c on c.install_id = a.install_id where {sql} \
+         order by a.audit_id desc limit {count}"
+    );
+    conn.exec(sql, Params::Positional(values)).await
+}
+
+/// Drops lines older than `days`, a thousand at most; returns how many.
+pub async fn sweep(conn: &mut Conn, days: u32) -> mysql_async::Result<u64> {
+    conn.exec_drop(
+        "delete from audit where at < utc_timestamp(6) - interval ? day order by at limit 1000",
+        (days,),
+    )
+    .await?;
+    Ok(conn.affected_rows())
+}

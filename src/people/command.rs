@@ -1,0 +1,228 @@
+//! `muster user`: the accounts from the command line of a server, for whoever may use its data directory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use mysql_async::{Conn, Transaction, TxOpts};
+use uuid::Uuid;
+
+use super::audit::{self, Action, Actor, Entry, Object, Secret};
+use super::role::Role;
+use super::sessions::queries as sessions;
+use super::users::queries::{self as users, Account, New};
+use super::{password, secret};
+use crate::config::{Config, Flags};
+use crate::db::{self, migrations};
+use crate::error::{Error, Result};
+use crate::i18n::{Lang, Text};
+use crate::install;
+
+#[derive(Debug, Args)]
+pub struct User {
+    #[command(subcommand)]
+    action: Verb,
+    /// Settings file; <DATA>/application.yml if not given
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Data directory of a server; ./data if not given
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the accounts
+    List,
+    /// Add an account; its password is made and printed once
+    Add {
+        name: String,
+        #[arg(long, value_enum, default_value_t = RoleName::Member)]
+        role: RoleName,
+    },
+    /// Keep somebody out, and end their sessions
+    Disable { name: String },
+    /// Let somebody in again
+    Enable { name: String },
+    /// Make a new password and print it once
+    ResetPassword { name: String },
+    /// Give somebody another role
+    Role {
+        name: String,
+        #[arg(value_enum)]
+        role: RoleName,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    Member,
+    SystemAdmin,
+    SuperAdmin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Role {
+        match name {
+            RoleName::Member => Role::Member,
+            RoleName::SystemAdmin => Role::SystemAdmin,
+            RoleName::SuperAdmin => Role::SuperAdmin,
+        }
+    }
+}
+
+/// Does it and says what was done, in the language of the terminal.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::NotFound`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
+pub async fn run(args: User) -> Result<String> {
+    let flags = Flags {
+        config: args.config,
+        data: args.data,
+        ..Flags::default()
+    };
+    let config = Config::load(&flags)?;
+    let (db, keeper) = db::open_beside(&config).await?;
+    let done = async {
+        migrations::run(&db).await?;
+        let mut conn = db.own_conn().await?;
+        let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
+        perform(&mut conn, &actor, args.action, Config::lang_of_terminal()).await
+    };
+    let done = done.await;
+    if let Some(keeper) = keeper {
+        keeper.stop().await;
+    }
+    done
+}
+
+async fn perform(conn: &mut Conn, actor: &Actor, verb: Verb, lang: Lang) -> Result<String> {
+    let mut tx = match &verb {
+        Verb::List => return list(conn, lang).await,
+        _ => conn.start_transaction(TxOpts::default()).await?,
+    };
+    let said = match verb {
+        Verb::List => return Ok(String::new()),
+        Verb::Add { name, role } => {
+            let role = Role::from(role);
+            let password = add(&mut tx, actor, &name, role).await?;
+            let text = Text::new("user.added")
+                .with("name", &name)
+                .with_text("role", role.name());
+            text.with("password", password)
+        }
+        Verb::Disable { name } => switch(&mut tx, actor, &name, true).await?,
+        Verb::Enable { name } => switch(&mut tx, actor, &name, false).await?,
+        Verb::ResetPassword { name } => reset_password(&mut tx, actor, &name).await?,
+        Verb::Role { name, role } => set_role(&mut tx, actor, &name, role.into()).await?,
+    };
+    tx.commit().await?;
+    Ok(said.say(lang))
+}
+
+async fn list(conn: &mut Conn, lang: Lang) -> Result<String> {
+    let accounts = users::page(conn, "", 0, 10_000).await?;
+    let line = |account: &Account| {
+        let state = match account.disabled_at {
+            Some(_) => Text::new("users.disabled"),
+            None => Text::new("users.enabled"),
+        };
+        format!(
+            "{}\t{}\t{}",
+            account.name,
+            account.role.name().say(lang),
+            state.say(lang)
+        )
+    };
+    Ok(accounts.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// Adds an account and returns its password, which is made here; for the demo, too.
+///
+/// # Errors
+/// [`Error::Conflict`] when the name is taken.
+pub async fn add(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role) -> Result<String> {
+    if let Some(mistake) = super::users::name_mistake(name) {
+        return Err(Error::Invalid(mistake));
+    }
+    let (account_id, made) = (Uuid::new_v4().simple().to_string(), secret::readable::<16>()?);
+    let hash = password::hash(&made).await?;
+    let new = New {
+        account_id: &account_id,
+        name,
+        display_name: "",
+        role,
+        password_hash: &hash,
+        by: "",
+        is_first: false,
+    };
+    users::insert(tx, &new)
+        .await
+        .map_err(|error| Error::on_duplicate(error, "account_name", || Text::new("users.name_taken")))?;
+    let entry = Entry::by(actor, Action::AccountCreate)
+        .on(Object::new("account", &account_id, name))
+        .change("role", "", role.code())
+        .change("password", "", Secret);
+    audit::record(tx, &entry).await?;
+    Ok(made)
+}
+
+async fn named(tx: &mut Transaction<'_>, name: &str) -> Result<Account> {
+    let missing = || Error::NotFound(Text::new("user.missing").with("name", name));
+    let found = users::by_name(tx, name).await?.ok_or_else(missing)?;
+    users::locked(tx, &found.account_id).await?.ok_or_else(missing)
+}
+
+async fn switch(tx: &mut Transaction<'_>, actor: &Actor, name: &str, disabled: bool) -> Result<Text> {
+    let account = named(tx, name).await?;
+    if disabled {
+        keep_one(tx, &account).await?;
+    }
+    users::set_disabled(tx, &account.account_id, disabled, "").await?;
+    sessions::end_others(tx, &account.account_id, "").await?;
+    let action = if disabled {
+        Action::AccountDisable
+    } else {
+        Action::AccountEnable
+    };
+    audit::record(tx, &Entry::by(actor, action).on(of(&account))).await?;
+    let key = if disabled { "user.disabled" } else { "user.enabled" };
+    Ok(Text::new(key).with("name", &account.name))
+}
+
+async fn reset_password(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> Result<Text> {
+    let account = named(tx, name).await?;
+    let made = secret::readable::<16>()?;
+    users::set_password(tx, &account.account_id, &password::hash(&made).await?, "").await?;
+    sessions::end_others(tx, &account.account_id, "").await?;
+    let entry = Entry::by(actor, Action::PasswordReset).on(of(&account));
+    audit::record(tx, &entry.change("password", Secret, Secret)).await?;
+    Ok(Text::new("user.password")
+        .with("name", &account.name)
+        .with("password", made))
+}
+
+async fn set_role(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role) -> Result<Text> {
+    let account = named(tx, name).await?;
+    if role != Role::SuperAdmin {
+        keep_one(tx, &account).await?;
+    }
+    let row = (account.account_id.as_str(), account.row_version);
+    users::update(tx, row, &account.display_name, role, "").await?;
+    sessions::end_others(tx, &account.account_id, "").await?;
+    let entry = Entry::by(actor, Action::AccountUpdate).on(of(&account));
+    audit::record(tx, &entry.change("role", account.role.code(), role.code())).await?;
+    Ok(Text::new("user.role")
+        .with("name", &account.name)
+        .with_text("role", role.name()))
+}
+
+async fn keep_one(tx: &mut Transaction<'_>, account: &Account) -> Result<()> {
+    match super::users::is_last_super_admin(tx, &account.account_id).await? {
+        true => Err(Error::Conflict(Text::new("users.last_super_admin"))),
+        false => Ok(()),
+    }
+}
+
+fn of(account: &Account) -> Object {
+    Object::new("account", &account.account_id, &account.name)
+}

@@ -1,0 +1,322 @@
+//! Who is asking: sessions behind cookies and tokens behind `Authorization`, both in the shared database, so that any
+//! server knows whom any other has let in.
+
+pub mod queries;
+mod shown;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Transaction};
+use poem::http::{HeaderValue, header};
+use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::audit::Actor;
+use super::role::Role;
+use super::{People, secret};
+use crate::app::{App, Standing};
+use crate::error::{Error, Result, chain};
+use crate::web::layout::Reader;
+use queries::{Holder, Origin};
+use shown::{FORM_COOKIE, Shown};
+
+pub use shown::{cookie, cookie_name, origin};
+
+/// A session ends after this long without a page, and after the absolute limit in any case.
+pub const IDLE_HOURS: u32 = 8;
+pub const ABSOLUTE_HOURS: u32 = 7 * 24;
+/// How long the second factor may take after the password.
+pub const PENDING_MINUTES: u32 = 10;
+/// How long a page waits to know who asks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    pub account_id: String,
+    pub name: String,
+    pub display_name: String,
+    pub role: Role,
+    pub proof: Proof,
+    /// Where the request came from.
+    pub origin: Origin,
+}
+
+/// How they showed who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    Session { session_id: String, token_hash: String },
+    Token,
+}
+
+impl Viewer {
+    /// What to call them.
+    pub fn called(&self) -> &str {
+        match self.display_name.as_str() {
+            "" => &self.name,
+            name => name,
+        }
+    }
+
+    /// Their session; empty for a token.
+    pub fn session_id(&self) -> &str {
+        match &self.proof {
+            Proof::Session { session_id, .. } => session_id,
+            Proof::Token => "",
+        }
+    }
+
+    pub fn actor(&self, app: &App) -> Actor {
+        Actor {
+            account_id: self.account_id.clone(),
+            name: self.name.clone(),
+            role: self.role.code().to_owned(),
+            address: self.origin.address.clone(),
+            install_id: app.install.id.clone(),
+        }
+    }
+}
+
+impl<'a> FromRequest<'a> for Viewer {
+    async fn from_request(req: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(req.data::<Viewer>().cloned().ok_or_else(|| nobody(req))?)
+    }
+}
+
+/// Somebody who has shown a password and still owes the second factor.
+#[derive(Debug, Clone)]
+pub struct HalfWay {
+    pub account_id: String,
+    pub name: String,
+    pub token_hash: String,
+}
+
+/// The database did not say who is asking.
+#[derive(Debug, Clone)]
+pub struct Unknown(pub String);
+
+/// What one look at the database tells.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    holders: Vec<Holder>,
+    token: Option<queries::TokenHolder>,
+    anybody: bool,
+}
+
+/// What an unknown reader must do first.
+pub fn nobody(req: &Request) -> Error {
+    let known = req
+        .data::<Arc<People>>()
+        .is_none_or(|people| people.anybody.load(Ordering::Relaxed));
+    if known { Error::SignIn } else { Error::SetUp }
+}
+
+/// Finds out who is asking and hands it to whatever comes after; never refuses by itself.
+pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Result<Response> {
+    let (Some(app), Some(people)) = (req.data::<App>().cloned(), req.data::<Arc<People>>().cloned()) else {
+        return Ok(next.get_response(req).await);
+    };
+    let shown = Shown::of(&req, &app);
+    let is_starting = matches!(*app.standing.borrow(), Standing::Starting(_));
+    let mut form_cookie = None;
+    if !is_starting {
+        match timeout(LOOK, look(&app, &people, &shown)).await {
+            Ok(Ok(found)) => form_cookie = admit(&mut req, &app, &shown, &found).await,
+            Ok(Err(error)) => drop(req.extensions_mut().insert(Unknown(chain(&error)))),
+            Err(_) => drop(req.extensions_mut().insert(Unknown("no answer within 5 s".into()))),
+        }
+    }
+    let mut answer = next.get_response(req).await;
+    if let Some(cookie) = form_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+/// Whether a request shows a token of at least that role, for addresses that answer without asking who it is.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn shows_token(conn: &mut Conn, req: &Request, least: Role) -> Result<bool> {
+    let Some(token) = req
+        .header(header::AUTHORIZATION)
+        .and_then(|said| said.strip_prefix("Bearer "))
+    else {
+        return Ok(false);
+    };
+    let holder = queries::token_holder(conn, &secret::hash(token.trim()), "").await?;
+    Ok(holder.is_some_and(|holder| holder.account_role.min(holder.token_role) >= least))
+}
+
+async fn look(app: &App, people: &People, shown: &Shown) -> Result<Arc<Found>> {
+    let hashes = shown.hashes();
+    let key = format!("{}{}", hashes.concat(), shown.token.as_deref().unwrap_or_default());
+    if key.is_empty() && people.anybody.load(Ordering::Relaxed) {
+        return Ok(Arc::new(Found {
+            anybody: true,
+            ..Found::default()
+        }));
+    }
+    let found = people.lookups.read(key, || async {
+        let mut conn = app.db.conn().await?;
+        let mut found = Found::default();
+        match &shown.token {
+            Some(hash) => found.token = queries::token_holder(&mut conn, hash, &app.install.id).await?,
+            None if shown.sessions.is_empty() => {}
+            None => found.holders = queries::holders(&mut conn, &hashes, &app.install.id).await?,
+        }
+        let named = found.holders.iter().map(|holder| &holder.own_name);
+        let named = named.chain(found.token.iter().map(|holder| &holder.own_name)).next();
+        if let Some(Some(name)) = named {
+            app.set_name(name.clone());
+        }
+        found.anybody = named.is_some() || people.anybody.load(Ordering::Relaxed) || anybody(&mut conn).await?;
+        Ok(found)
+    });
+    let found = found.await?;
+    if found.anybody {
+        people.anybody.store(true, Ordering::Relaxed);
+    }
+    Ok(found)
+}
+
+async fn anybody(conn: &mut Conn) -> mysql_async::Result<bool> {
+    Ok(conn
+        .query_first::<u8, _>("select 1 from account limit 1")
+        .await?
+        .is_some())
+}
+
+/// Puts into the request who it is from, and what proves that a form comes from our page. Returns the cookie that a
+/// stranger's forms need, when there is none yet.
+async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Option<String> {
+    if let Some(holder) = &found.token {
+        note_token(app, holder, &shown.origin).await;
+        let viewer = Viewer {
+            account_id: holder.account_id.clone(),
+            name: holder.name.clone(),
+            display_name: holder.display_name.clone(),
+            role: holder.account_role.min(holder.token_role),
+            proof: Proof::Token,
+            origin: shown.origin.clone(),
+        };
+        insert(req, viewer, String::new());
+        return None;
+    }
+    // Our own cookie comes first.
+    let behind = |(_, value): &(String, String)| {
+        let hash = secret::hash(value);
+        let holder = found.holders.iter().find(|holder| holder.token_hash == hash)?;
+        Some((holder.clone(), secret::derived("form", value)))
+    };
+    let good: Vec<(Holder, String)> = shown.sessions.iter().filter_map(behind).collect();
+    if let Some((holder, csrf)) = good.iter().find(|(holder, _)| !holder.pending) {
+        note_session(req, app, holder, &shown.origin).await;
+        let viewer = Viewer {
+            account_id: holder.account_id.clone(),
+            name: holder.name.clone(),
+            display_name: holder.display_name.clone(),
+            role: holder.role,
+            proof: Proof::Session {
+                session_id: holder.session_id.clone(),
+                token_hash: holder.token_hash.clone(),
+            },
+            origin: shown.origin.clone(),
+        };
+        insert(req, viewer, csrf.clone());
+        return None;
+    }
+    if let Some((holder, _)) = good.into_iter().next() {
+        req.extensions_mut().insert(HalfWay {
+            account_id: holder.account_id,
+            name: holder.name,
+            token_hash: holder.token_hash,
+        });
+    }
+    let (value, set) = match &shown.form {
+        Some(value) => (value.clone(), None),
+        None => {
+            let value = secret::random().ok()?;
+            (
+                value.clone(),
+                Some(cookie(app, FORM_COOKIE, &value, None, shown.is_https)),
+            )
+        }
+    };
+    let csrf = secret::derived("form", &value);
+    req.extensions_mut().insert(Reader {
+        csrf,
+        ..Reader::default()
+    });
+    set
+}
+
+fn insert(req: &mut Request, viewer: Viewer, csrf: String) {
+    req.extensions_mut().insert(Reader {
+        name: viewer.called().to_owned(),
+        is_admin: viewer.role >= Role::SystemAdmin,
+        is_super: viewer.role >= Role::SuperAdmin,
+        csrf,
+    });
+    req.extensions_mut().insert(viewer);
+}
+
+/// A page counts as use; the polls of an open page do not, or a session would never be idle.
+async fn note_session(req: &Request, app: &App, holder: &Holder, origin: &Origin) {
+    let is_poll = req.header("HX-Request").is_some() && req.method().is_safe();
+    if holder.unseen_s < 60 || is_poll {
+        return;
+    }
+    if let Ok(mut conn) = app.db.conn().await {
+        // Missing one costs a minute of the idle limit.
+        let _ = queries::see(&mut conn, &holder.token_hash, origin).await;
+    }
+}
+
+async fn note_token(app: &App, holder: &queries::TokenHolder, origin: &Origin) {
+    if holder.unused_s.is_some_and(|seconds| seconds < 60) {
+        return;
+    }
+    if let Ok(mut conn) = app.db.conn().await {
+        let _ = queries::see_token(&mut conn, &holder.token_id, &origin.address).await;
+    }
+}
+
+/// Starts a session and returns its cookie. The token is new each time, so one that somebody planted is worth nothing.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn start(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    account_id: &str,
+    pending: bool,
+    (from, is_https): (&Origin, bool),
+) -> Result<String> {
+    let token = secret::random()?;
+    let session_id = Uuid::new_v4().simple().to_string();
+    queries::start(tx, (&secret::hash(&token), &session_id, account_id), pending, from).await?;
+    let seconds = u64::from(ABSOLUTE_HOURS) * 3600;
+    Ok(cookie(app, &cookie_name(app), &token, Some(seconds), is_https))
+}
+
+/// Ends every session this browser has in our database and returns the cookies that forget them.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn end_all_shown(tx: &mut Transaction<'_>, app: &App, req: &Request) -> Result<Vec<String>> {
+    let shown = Shown::of(req, app);
+    let mut forgotten = Vec::new();
+    for (name, value) in &shown.sessions {
+        queries::end(tx, &secret::hash(value)).await?;
+        // Sessions of another system on this host are not ours to forget.
+        if tx.affected_rows() == 1 || *name == cookie_name(app) {
+            forgotten.push(cookie(app, name, "", Some(0), shown.is_https));
+        }
+    }
+    Ok(forgotten)
+}

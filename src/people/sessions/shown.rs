@@ -1,0 +1,94 @@
+//! What a request shows of who sent it: cookies, a token, where it comes from.
+
+use poem::Request;
+use poem::http::header;
+
+use super::queries::Origin;
+use crate::app::App;
+use crate::people::secret;
+use crate::web::guard::{client_address, is_https};
+
+/// Sessions of that many servers in one browser are looked at (cookies do not know ports).
+const COOKIES: usize = 4;
+const PREFIX: &str = "muster_s_";
+pub(super) const FORM_COOKIE: &str = "muster_form";
+
+/// What a request shows of who sent it.
+pub(super) struct Shown {
+    /// Cookies of sessions, our own first, and of each the hash.
+    pub sessions: Vec<(String, String)>,
+    pub form: Option<String>,
+    pub token: Option<String>,
+    pub origin: Origin,
+    pub is_https: bool,
+}
+
+impl Shown {
+    pub fn of(req: &Request, app: &App) -> Shown {
+        let own = cookie_name(app);
+        let (mut sessions, mut form) = (Vec::new(), None);
+        let cookies = req.headers().get_all(header::COOKIE).iter();
+        let cookies = cookies.filter_map(|value| value.to_str().ok());
+        for cookie in cookies.flat_map(cookie::Cookie::split_parse).flatten() {
+            let (name, value) = (cookie.name(), cookie.value());
+            if name == FORM_COOKIE {
+                form = Some(value.to_owned());
+            } else if name.starts_with(PREFIX) && value.len() == 64 {
+                sessions.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        sessions.sort_by_key(|(name, _)| *name != own);
+        sessions.truncate(COOKIES);
+        let bearer = req
+            .header(header::AUTHORIZATION)
+            .and_then(|said| said.strip_prefix("Bearer "));
+        Shown {
+            sessions,
+            form: form.filter(|value| value.len() == 64),
+            token: bearer.map(|token| secret::hash(token.trim())),
+            origin: origin(req, app),
+            is_https: is_https(req),
+        }
+    }
+
+    /// A request with a token is a program's; cookies beside it do not count.
+    pub fn hashes(&self) -> [String; COOKIES] {
+        let mut hashes = [const { String::new() }; COOKIES];
+        if self.token.is_none() {
+            for (slot, (_, value)) in hashes.iter_mut().zip(&self.sessions) {
+                *slot = secret::hash(value);
+            }
+        }
+        hashes
+    }
+}
+
+/// Where a request comes from, as sessions and the audit trail keep it.
+pub fn origin(req: &Request, app: &App) -> Origin {
+    Origin {
+        install_id: app.install.id.clone(),
+        address: client_address(req).map_or_else(String::new, |address| address.to_string()),
+        agent: req
+            .header(header::USER_AGENT)
+            .unwrap_or_default()
+            .chars()
+            .take(255)
+            .collect(),
+    }
+}
+
+/// Cookies do not know ports, so each server of a host has one of its own.
+pub fn cookie_name(app: &App) -> String {
+    format!("{PREFIX}{}", app.install.id.get(..8).unwrap_or_default())
+}
+
+/// A cookie for our paths only that no script can read.
+pub fn cookie(app: &App, name: &str, value: &str, seconds: Option<u64>, is_https: bool) -> String {
+    let path = match app.config.base_path.as_str() {
+        "" => "/",
+        base => base,
+    };
+    let age = seconds.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+    let secure = if is_https { "; Secure" } else { "" };
+    format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax{age}{secure}")
+}

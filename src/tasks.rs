@@ -1,0 +1,55 @@
+//! Every loop and its period. The heart is not among them: it beats on its own.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::clusters::transitions::Observer;
+use crate::error::Result;
+use crate::people::{audit, sessions, setup, sign_in, users};
+use crate::periodic;
+
+/// Who waits for the set-up token sees it in the log within this.
+const SETUP: Duration = Duration::from_secs(2);
+/// A change of a cluster's state stands in the audit trail this much later at most.
+const TRANSITIONS: Duration = Duration::from_secs(5);
+/// What is past its time is only in the way.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Starts them all; they end when `stop` turns true.
+pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let named = |name| (app.clone(), name);
+    tasks.spawn(periodic::run(
+        named("set-up token"),
+        SETUP,
+        stop.clone(),
+        |app| async move { setup::tick(&app).await },
+    ));
+    tasks.spawn(periodic::run(named("sweep"), SWEEP, stop.clone(), |app| async move {
+        sweep(&app).await
+    }));
+    let observer = std::sync::Arc::new(Observer::default());
+    tasks.spawn(periodic::run(named("states"), TRANSITIONS, stop.clone(), move |app| {
+        let observer = observer.clone();
+        async move { observer.tick(&app).await }
+    }));
+    tasks
+}
+
+/// Drops what is past its time, a thousand rows of each kind; the next step goes on.
+///
+/// # Errors
+/// [`crate::error::Error::Unavailable`] while the database does not answer.
+pub async fn sweep(app: &App) -> Result<()> {
+    let mut conn = app.db.conn().await?;
+    sessions::queries::sweep(&mut conn).await?;
+    users::queries::sweep_browsers(&mut conn).await?;
+    sign_in::throttle::sweep(&mut conn).await?;
+    if app.config.audit_days > 0 {
+        audit::sweep(&mut conn, app.config.audit_days).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Who may use which address: the one table, walked over every route and every role.
+
+use muster::people::Role;
+use muster::people::access::Access;
+use muster::routes;
+use poem::http::StatusCode;
+
+use crate::support::{Page, TestConsole, Visitor};
+
+/// Every address of the site with the least somebody must be: anyone, signed (in), system (admin), super (admin).
+const TABLE: &str = "
+    GET  /*other                                 signed
+    GET  /healthz                                anyone
+    GET  /readyz                                 anyone
+    GET  /identity                               anyone
+    GET  /metrics                                anyone
+    POST /preferences                            anyone
+    GET  /static/:name                           anyone
+    GET  /setup                                  anyone
+    POST /setup                                  anyone
+    GET  /sign-in                                anyone
+    POST /sign-in                                anyone
+    GET  /sign-in/code                           anyone
+    POST /sign-in/code                           anyone
+    POST /sign-out                               signed
+    GET  /profile                                signed
+    POST /profile                                signed
+    GET  /security                               signed
+    POST /security/password                      signed
+    POST /security/sessions/end                  signed
+    POST /security/sessions/:session_id/end      signed
+    POST /security/tokens                        signed
+    POST /security/tokens/:token_id/removal      signed
+    POST /security/second-factor                 signed
+    GET  /security/second-factor                 signed
+    POST /security/second-factor/confirmation    signed
+    POST /security/second-factor/removal         signed
+    GET  /audit                                  signed
+    GET  /audit.csv                              signed
+    GET  /clusters                               system
+    GET  /clusters/:install_id                   system
+    GET  /users                                  super
+    POST /users                                  super
+    GET  /users/new                              super
+    GET  /users/:account_id                      super
+    POST /users/:account_id                      super
+    POST /users/:account_id/disabling            super
+    POST /users/:account_id/enabling             super
+    POST /users/:account_id/password             super
+    POST /users/:account_id/second-factor-removal super
+";
+
+fn table() -> Vec<(String, String, &'static str)> {
+    let line = |line: &'static str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned(), words.next()?))
+    };
+    TABLE.lines().filter_map(line).collect()
+}
+
+#[test]
+fn the_table_names_every_address_and_no_other() {
+    let word = |access: Access| match access {
+        Access::Anyone | Access::Guest => "anyone",
+        Access::Signed => "signed",
+        Access::SystemAdmin => "system",
+        Access::SuperAdmin => "super",
+    };
+    let mut real: Vec<_> = routes::table()
+        .iter()
+        .map(|address| {
+            (
+                address.method.to_string(),
+                address.path.to_owned(),
+                word(address.access),
+            )
+        })
+        .collect();
+    let mut wanted = table();
+    real.sort();
+    wanted.sort();
+    assert_eq!(real, wanted);
+}
+
+/// An address with something in place of its parameters; what is there does not matter to who may ask.
+fn concrete(path: &str) -> String {
+    let part = |part: &str| match part {
+        "*other" => "nowhere".to_owned(),
+        part if part.starts_with(':') => "0".repeat(32),
+        part => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+async fn ask(a: &TestConsole, visitor: &Visitor, method: &str, path: &str) -> Page {
+    match method {
+        "GET" => a.get_as(visitor, path).await,
+        _ => a.post_as(visitor, path, &[]).await,
+    }
+}
+
+#[tokio::test]
+async fn every_address_lets_in_exactly_whom_the_table_names() {
+    let a = TestConsole::start().await;
+    let mut people = Vec::new();
+    for (rank, role) in Role::ALL.into_iter().enumerate() {
+        let visitor = a.visitor(&format!("someone {rank}"), role).await;
+        people.push((rank + 1, visitor.account_id));
+    }
+    for (method, path, least) in table() {
+        let needed = ["anyone", "signed", "system", "super"]
+            .iter()
+            .position(|word| *word == least)
+            .unwrap();
+        let path = concrete(&path);
+        let stranger = ask(&a, &Visitor::stranger(), &method, &path).await;
+        // The set-up and the second step send on whoever has no business there.
+        let sends_on = ["/setup", "/sign-in/code"].contains(&path.as_str());
+        let turned_away = stranger.header("location").starts_with("/sign-in") && !sends_on;
+        assert_eq!(
+            turned_away,
+            needed > 0,
+            "{method} {path} for a stranger: {}",
+            stranger.status
+        );
+        for (rank, account_id) in &people {
+            // Some of these end the session they are asked with.
+            let token = muster::people::secret::random().unwrap();
+            let visitor = a.session_of(account_id, token).await;
+            let answer = ask(&a, &visitor, &method, &path).await;
+            let refused = answer.status == StatusCode::FORBIDDEN;
+            assert_eq!(
+                refused,
+                *rank < needed,
+                "{method} {path} for rank {rank}: {}",
+                answer.status
+            );
+            if refused {
+                answer.shows("This needs the rights of");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_may_not_do_is_not_shown() {
+    let a = TestConsole::start().await;
+    let member = a.visitor("member", Role::Member).await;
+    let system = a.visitor("system", Role::SystemAdmin).await;
+    assert_eq!(a.get_as(&member, "/").await.header("location"), "/profile");
+    let page = a.get_as(&member, "/profile").await;
+    assert_eq!(page.count("a[href='/users']") + page.count("a[href='/clusters']"), 0);
+    let page = a.get_as(&system, "/clusters").await;
+    assert_eq!(page.count(".side a[href='/users']"), 0);
+    assert!(page.count(".side a[href='/clusters']") > 0);
+    assert!(a.get("/clusters").await.count(".side a[href='/users']") > 0);
+}

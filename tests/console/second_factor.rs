@@ -1,0 +1,201 @@
+//! Two-factor sign-in, and the key that seals its secrets.
+
+use muster::error::Error;
+use muster::i18n::Lang;
+use muster::people::Role;
+use mysql_async::prelude::Queryable;
+use poem::http::StatusCode;
+use totp_rs::{Builder, Secret, Totp};
+
+use crate::support::{PASSWORD, Page, TestConsole, Visitor};
+
+fn totp(secret: &str) -> Totp {
+    Builder::new()
+        .with_secret(Secret::try_from_base32(secret).unwrap())
+        .build()
+        .unwrap()
+}
+
+/// The app's code, `steps` from now by the database's clock.
+async fn code(console: &TestConsole, totp: &Totp, steps: i64) -> String {
+    let sql = "select cast(unix_timestamp() as unsigned)";
+    let now: u64 = console.conn().await.query_first(sql).await.unwrap().unwrap();
+    let code = totp.generate(now.checked_add_signed(steps * 30).unwrap());
+    code.to_string()
+}
+
+/// Switches it on for a new person; their app and recovery codes.
+async fn switched_on(a: &TestConsole, ann: &Visitor) -> (Totp, Vec<String>) {
+    let wrong = a.post_as(ann, "/security/second-factor", &[("current", "wrong")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = a
+        .post_as(ann, "/security/second-factor", &[("current", PASSWORD)])
+        .await;
+    assert_eq!(
+        page.header("location"),
+        "/security/second-factor",
+        "{}",
+        page.text("body")
+    );
+    let page = a.get_as(ann, "/security/second-factor").await;
+    assert_eq!(page.count(".qr svg path"), 1);
+    let app = totp(&page.text("#totp-secret"));
+    let wrong = a
+        .post_as(ann, "/security/second-factor/confirmation", &[("code", "000000")])
+        .await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let now = code(a, &app, -1).await;
+    let page = a
+        .post_as(ann, "/security/second-factor/confirmation", &[("code", &now)])
+        .await;
+    let codes: Vec<String> = page.text(".codes code").split(' ').map(str::to_owned).collect();
+    assert_eq!(codes.len(), 10, "{}", page.text("body"));
+    (app, codes)
+}
+
+/// Password, then what is typed for the second step.
+async fn sign_in(console: &TestConsole, typed: &str) -> Page {
+    let first = console
+        .post_as(
+            &Visitor::stranger(),
+            "/sign-in",
+            &[("name", "ann"), ("password", PASSWORD), ("back", "/security")],
+        )
+        .await;
+    assert_eq!(first.header("location"), "/sign-in/code?back=%2Fsecurity");
+    let half = Visitor {
+        account_id: "half".to_owned(),
+        token: first.session().unwrap(),
+    };
+    assert!(
+        console
+            .get_as(&half, "/security")
+            .await
+            .header("location")
+            .starts_with("/sign-in"),
+        "half is not in"
+    );
+    // Until both steps are done, forms are a stranger's.
+    let cookie = format!("{}; {}", half.cookie(), Visitor::stranger().cookie());
+    let body = format!("csrf={}&code={typed}&back=%2Fsecurity", Visitor::stranger().csrf());
+    let request = console
+        .client
+        .post("/sign-in/code")
+        .header("Cookie", cookie)
+        .header("Accept-Language", "en");
+    Page::of(
+        request
+            .content_type("application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_code_is_asked_for_and_counts_once_on_all_servers() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    let ann = a.visitor("ann", Role::Member).await;
+    let (app, codes) = switched_on(&a, &ann).await;
+    std::fs::copy(a.app.seal.path(), b.app.seal.path()).unwrap();
+
+    assert_eq!(sign_in(&a, "123456").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let now = code(&a, &app, 0).await;
+    let page = sign_in(&a, &now).await;
+    assert_eq!(
+        (page.status, page.header("location")),
+        (StatusCode::SEE_OTHER, "/security")
+    );
+    let signed_in = Visitor {
+        account_id: "ann".to_owned(),
+        token: page.session().unwrap(),
+    };
+    b.get_as(&signed_in, "/security").await.shows("10 recovery codes left");
+    assert_eq!(
+        sign_in(&b, &now).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "a code counts once"
+    );
+    assert_eq!(
+        sign_in(&b, &code(&b, &app, -1).await).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "nor one before it"
+    );
+    let page = sign_in(&b, &codes[0].to_uppercase().replace('-', "")).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text("body"));
+    assert_eq!(sign_in(&b, &codes[0]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    b.get_as(&signed_in, "/security").await.shows("9 recovery codes left");
+    let sql = "select concat_ws(',', action, result) from audit where account_id = ? and action in ('two_factor_on', 'recovery_code') order by audit_id";
+    let told: Vec<String> = a.conn().await.exec(sql, (&ann.account_id,)).await.unwrap();
+    assert_eq!(told, ["two_factor_on,done", "recovery_code,done"]);
+
+    let off = a
+        .post_as(&ann, "/security/second-factor/removal", &[("current", PASSWORD)])
+        .await;
+    assert_eq!(off.header("location"), "/security");
+    let page = a
+        .post_as(
+            &Visitor::stranger(),
+            "/sign-in",
+            &[("name", "ann"), ("password", PASSWORD)],
+        )
+        .await;
+    assert_eq!(page.header("location"), "/");
+}
+
+#[tokio::test]
+async fn an_admin_switches_it_off_for_somebody_who_lost_everything() {
+    let a = TestConsole::start().await;
+    let ann = a.visitor("ann", Role::Member).await;
+    switched_on(&a, &ann).await;
+    let path = format!("/users/{}", ann.account_id);
+    assert_eq!(a.get(&path).await.count("form[action$='second-factor-removal']"), 1);
+    a.post(&format!("{path}/second-factor-removal"), &[]).await;
+    let page = a
+        .post_as(
+            &Visitor::stranger(),
+            "/sign-in",
+            &[("name", "ann"), ("password", PASSWORD)],
+        )
+        .await;
+    assert_eq!(page.header("location"), "/");
+}
+
+#[tokio::test]
+async fn the_secret_is_sealed_and_a_server_with_another_key_does_not_start() {
+    let a = TestConsole::start().await;
+    let ann = a.visitor("ann", Role::Member).await;
+    let (app, _) = switched_on(&a, &ann).await;
+    let sealed: Vec<u8> = a
+        .conn()
+        .await
+        .query_first("select totp_secret from account where totp_secret is not null")
+        .await
+        .unwrap()
+        .unwrap();
+    let plain = Secret::try_from_base32(app_secret(&app)).unwrap();
+    assert!(!sealed.windows(20).any(|part| part == plain.as_bytes()));
+    let file = std::fs::read_to_string(a.app.seal.path()).unwrap();
+    let kept: Vec<String> = a.conn().await.query("select fingerprint from seal_key").await.unwrap();
+    assert_eq!(kept, a.app.seal.fingerprints());
+    assert!(!file.contains(&kept[0]));
+
+    let other = "0".repeat(64);
+    for env in [&[][..], &[("MUSTER_MASTER_KEY", other.as_str())]] {
+        let mut wrong = TestConsole::silent(&a.database, None, env).await;
+        let error = wrong.heart.tick().await.unwrap_err();
+        let said = error.text().say(Lang::En);
+        assert!(
+            matches!(error, Error::Invalid(_)) && said.contains(&kept[0]) && said.contains("master.key"),
+            "{said}"
+        );
+    }
+    let mut right = TestConsole::silent(&a.database, None, &[("MUSTER_MASTER_KEY", file.trim())]).await;
+    right.heart.tick().await.unwrap();
+}
+
+fn app_secret(app: &Totp) -> String {
+    app.secret().to_base32()
+}

@@ -17,7 +17,7 @@ serve *ARGS: _rust (_need "compiler")
     @cargo run --locked --release -- serve "$@"
 
 # Check the format and the lints, then run every test.
-test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font")
+test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "nginx")
     @echo "==> format"
     @cargo fmt --check
     @echo "==> lint"
@@ -72,6 +72,7 @@ _need +PARTS:
         mariadb) set -- mariadbd mariadb-install-db my_print_defaults ;;
         browser) if has google-chrome; then set -- chromedriver; else set -- chromium chromedriver; fi ;;
         wrk) set -- wrk ;;
+        nginx) set -- nginx ;;
         font)
             set --
             [ "$(uname)" = Darwin ] || fc-list :lang=zh-cn 2>/dev/null | grep -q . || echo 'a Chinese font'
@@ -85,6 +86,7 @@ _need +PARTS:
         apt-get:compiler) echo gcc libc6-dev ;;
         apt-get:mariadb) echo mariadb-server-core mariadb-client-core ;;
         apt-get:browser) echo chromium chromium-driver ;;
+        apt-get:nginx) echo nginx-light ;;
         apt-get:font) echo fontconfig fonts-wqy-microhei ;;
         apk:compiler) echo build-base ;;
         apk:mariadb) echo mariadb mariadb-client ;;
@@ -97,6 +99,7 @@ _need +PARTS:
         *:mariadb) echo mariadb ;;
         *:browser) echo chromium chromedriver ;;
         *:font) echo fontconfig wqy-microhei-fonts ;;
+        *:nginx) echo nginx ;;
         *:wrk) echo wrk ;;
         esac
     }
@@ -138,7 +141,8 @@ _need +PARTS:
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
     apt() {
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1
+        # At run level 1 no package starts a service.
+        $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1
     }
     install() {
         say "==> installing $wanted"

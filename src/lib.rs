@@ -7,6 +7,8 @@
 pub mod i18n;
 /// The one error type, named by what the person should do next.
 pub mod error;
+/// TLS for browsers, from certificate files that may be renewed.
+pub mod tls;
 /// Every setting: key, default, what is allowed.
 pub mod config;
 /// The data directory: `INSTALL.json` and the lock.

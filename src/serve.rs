@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::Install;
 use crate::log::{self, LogFormat};
+use crate::tls::Tls;
 use crate::{routes, tasks};
 
 /// How long requests under way may take to end once the server stops.
@@ -60,6 +61,9 @@ pub async fn run(args: Serve) -> Result<()> {
     let config = Config::load(&flags)?;
     let install = Arc::new(Install::open(&config.data)?);
     write_default_file(&config)?;
+    if let Some(files) = &config.tls {
+        files.check()?;
+    }
     let listener = listen(&config).await?;
     let mut asked = Signals::new(args.until_stdin_closes)?;
     log::start(args.log_format, &install);
@@ -88,12 +92,21 @@ async fn serve(app: &App, listener: TcpListener, asked: &mut Signals) -> Result<
     let (stop, mut stopped) = watch::channel(false);
     let mut heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
     let mut tasks = tasks::start(app, &stopped);
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
     let until_stopped = async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let server = Server::new_with_acceptor(acceptor);
-    let site = tokio::spawn(server.run_with_graceful_shutdown(routes::all(app), until_stopped, Some(LAST_REQUESTS)));
+    let (routes, last) = (routes::all(app), Some(LAST_REQUESTS));
+    let site = match app.config.tls.clone() {
+        None => {
+            let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
+            let server = Server::new_with_acceptor(acceptor);
+            tokio::spawn(server.run_with_graceful_shutdown(routes, until_stopped, last))
+        }
+        Some(files) => {
+            let server = Server::new_with_acceptor(Tls::start(listener, files)?);
+            tokio::spawn(server.run_with_graceful_shutdown(routes, until_stopped, last))
+        }
+    };
     let gave_up = tokio::select! {
         signal = asked.recv() => {
             tracing::info!(signal, "{}", app.say(&Text::new("serve.stopping")));
@@ -216,7 +229,8 @@ fn greet(app: &App, listener: &TcpListener) {
     for warning in &app.config.warnings {
         tracing::warn!("{}", app.say(warning));
     }
-    let url = format!("http://{address}{}/", app.config.base_path);
+    let scheme = if app.config.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{}/", app.config.base_path);
     let text = Text::new("serve.listening")
         .with("url", url)
         .with("database", &app.db.place);

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
+use crate::tls::Files;
 
 pub use database::{Database, Tls};
 use source::{Found, Source};
@@ -20,7 +21,7 @@ pub const DEFAULT_FILE: &str = include_str!("application.yml.txt");
 pub const FILE_NAME: &str = "application.yml";
 
 /// The keys this program reads. `jpom.db.mode` is Jpom's and follows from `jpom.db.url` here.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "jpom.path",
     "jpom.audit.keep-days",
     "jpom.cluster.id",
@@ -33,6 +34,8 @@ const KEYS: [&str; 13] = [
     "server.port",
     "server.address",
     "server.servlet.context-path",
+    "server.ssl.certificate",
+    "server.ssl.certificate-private-key",
     "server.trusted-proxies",
 ];
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub base_path: String,
     /// `server.trusted-proxies`: whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `server.ssl.certificate` and `server.ssl.certificate-private-key`; none for plain HTTP.
+    pub tls: Option<Files>,
     /// `MUSTER_MASTER_KEY`, from the environment only: it must not stand in a file that is shown.
     pub master_key: Option<String>,
     /// `jpom.audit.keep-days`: how long the audit trail is kept; 0 for ever.
@@ -113,6 +118,7 @@ impl Config {
             },
             base_path: base_path(source.get("server.servlet.context-path"))?,
             trusted_proxies: trusted_proxies(source.get("server.trusted-proxies"))?,
+            tls: tls(&source)?,
             master_key: match source.in_environment("muster.master-key") {
                 Some(found) if found.value.len() != 64 || !found.value.bytes().all(|b| b.is_ascii_hexdigit()) => {
                     return Err(found.wrong("config.allowed.key"));
@@ -206,6 +212,22 @@ fn base_path(found: Option<Found>) -> Result<String> {
         Some(rest) if rest.split('/').all(plain) => Ok(path.to_owned()),
         None if path.is_empty() => Ok(String::new()),
         _ => Err(found.wrong("config.allowed.base_path")),
+    }
+}
+
+/// Both files or neither.
+fn tls(source: &Source) -> Result<Option<Files>> {
+    let path = |key: &str| source.get(key);
+    match (
+        path("server.ssl.certificate"),
+        path("server.ssl.certificate-private-key"),
+    ) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Files {
+            certificate: absolute(Path::new(&certificate.value))?,
+            key: absolute(Path::new(&key.value))?,
+        })),
+        (Some(found), None) | (None, Some(found)) => Err(found.wrong("config.allowed.ssl")),
     }
 }
 

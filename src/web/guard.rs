@@ -18,6 +18,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 /// Adds the security headers, also to error answers; not to a 304, which leaves those of the first answer in force.
 pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    let is_https = is_https(&req);
     let mut answer = next.get_response(req).await;
     if answer.status() == StatusCode::NOT_MODIFIED {
         return Ok(answer);
@@ -32,6 +33,9 @@ pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Re
     // "no-referrer" would make browsers send "Origin: null" with our own forms. Links that lead out say noreferrer.
     set(header::REFERRER_POLICY, "same-origin");
     set(header::CACHE_CONTROL, "no-store");
+    if is_https {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
     Ok(answer)
 }
 

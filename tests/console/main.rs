@@ -4,6 +4,7 @@
 
 mod audit;
 mod clusters;
+mod commands;
 mod database;
 mod door;
 mod identity;
@@ -13,5 +14,6 @@ mod rights;
 mod second_factor;
 mod sign_in;
 mod support;
+mod tls;
 mod users;
 mod web;

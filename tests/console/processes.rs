@@ -19,9 +19,9 @@ use crate::support::{TOKEN, TestConsole, TestDatabase, let_in};
 /// Longest any of these conditions may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     data: TempDir,
 }
 
@@ -53,6 +53,15 @@ impl Process {
         process
     }
 
+    /// `muster serve` with more settings; returns at once.
+    pub(crate) fn spawn(database: Option<&Database>, cluster_id: &str, env: &[(&str, String)]) -> Process {
+        let (data, port) = (TempDir::new().unwrap(), free_port());
+        let mut command = command(data.path(), port, database, cluster_id);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        let child = command.spawn().unwrap();
+        Process { child, port, data }
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -62,7 +71,7 @@ impl Process {
     }
 
     /// Asks again until the answer contains a text; the condition is the wait.
-    async fn until(&self, path: &str, text: &str) {
+    pub(crate) async fn until(&self, path: &str, text: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
             let answer = get(self.port, path).await;
@@ -92,7 +101,7 @@ fn command(data: &Path, port: u16, database: Option<&Database>, cluster_id: &str
     command
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -17,7 +17,7 @@ fn totp(secret: &str) -> Totp {
 }
 
 /// The app's code, `steps` from now by the database's clock.
-async fn code(console: &TestConsole, totp: &Totp, steps: i64) -> String {
+pub(crate) async fn code(console: &TestConsole, totp: &Totp, steps: i64) -> String {
     let sql = "select cast(unix_timestamp() as unsigned)";
     let now: u64 = console.conn().await.query_first(sql).await.unwrap().unwrap();
     let code = totp.generate(now.checked_add_signed(steps * 30).unwrap());
@@ -25,7 +25,7 @@ async fn code(console: &TestConsole, totp: &Totp, steps: i64) -> String {
 }
 
 /// Switches it on for a new person; their app and recovery codes.
-async fn switched_on(a: &TestConsole, ann: &Visitor) -> (Totp, Vec<String>) {
+pub(crate) async fn switched_on(a: &TestConsole, ann: &Visitor) -> (Totp, Vec<String>) {
     let wrong = a.post_as(ann, "/security/second-factor", &[("current", "wrong")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
     let page = a
@@ -54,7 +54,7 @@ async fn switched_on(a: &TestConsole, ann: &Visitor) -> (Totp, Vec<String>) {
 }
 
 /// Password, then what is typed for the second step.
-async fn sign_in(console: &TestConsole, typed: &str) -> Page {
+pub(crate) async fn sign_in(console: &TestConsole, typed: &str) -> Page {
     let first = console
         .post_as(
             &Visitor::stranger(),

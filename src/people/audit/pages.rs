@@ -216,6 +216,13 @@ impl Row {
         serde_json::from_str(&self.changes).unwrap_or_default()
     }
 
+    /// [`Row::changed`] in the reader's words, as far as there are words.
+    pub fn told(&self) -> Vec<(Text, Text, Text)> {
+        let changes = self.changed().into_iter();
+        let told = changes.map(|(name, before, after)| (field(&name), value(&name, &before), value(&name, &after)));
+        told.collect()
+    }
+
     /// Where the object can be seen, if it has a page.
     pub fn link(&self) -> Option<String> {
         match self.object_kind.as_str() {
@@ -254,6 +261,32 @@ impl Row {
         let line: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
         format!("{}\r\n", line.join(","))
     }
+}
+
+fn field(name: &str) -> Text {
+    match name {
+        "role" => Text::new("users.role"),
+        "display_name" => Text::new("users.display_name"),
+        "password" => Text::new("password.password"),
+        "state" => Text::new("users.state"),
+        "days" => Text::new("security.days"),
+        "sessions" => Text::new("security.sessions"),
+        _ => Text::new("audit.plain").with("value", name),
+    }
+}
+
+fn value(field: &str, value: &str) -> Text {
+    let known = match (field, value) {
+        (_, "" | "-") => Some(Text::new("audit.plain").with("value", "–")),
+        ("role", code) => Role::parse(code).map(Role::name),
+        ("state", "online") => Some(Text::new("state.online")),
+        ("state", "offline") => Some(Text::new("state.offline")),
+        ("state", "stopped") => Some(Text::new("state.stopped")),
+        ("state", "never") => Some(Text::new("state.never")),
+        ("state", "duplicate") => Some(Text::new("state.duplicate")),
+        _ => None,
+    };
+    known.unwrap_or_else(|| Text::new("audit.plain").with("value", value))
 }
 
 /// RFC 4180; a cell that a spreadsheet would take for a formula begins with an apostrophe.

@@ -13,5 +13,6 @@ create table if not exists session (
     unique key session_id (session_id),
     key session_account (account_id),
     key session_expires (expires_at),
+    key session_seen (seen_at),
     constraint session_of_account foreign key (account_id) references account (account_id) on delete cascade
 ) engine = innodb default charset = utf8mb4 collate = utf8mb4_unicode_520_ci

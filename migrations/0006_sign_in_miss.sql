@@ -1,4 +1,4 @@
--- Wrong passwords lately, by account, by client address and by browser known to an account. Subjects are hashed: what
+-- Tries to sign in lately that were not right, or not yet, by account, by client address and by browser known to an account. Subjects are hashed: what
 -- strangers type as a name may be a password.
 create table if not exists sign_in_miss (
     subject char(64) character set ascii collate ascii_bin not null primary key,

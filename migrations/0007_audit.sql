@@ -15,6 +15,7 @@ create table if not exists audit (
     changes varchar(4000) not null default '',
     result varchar(10) character set ascii collate ascii_bin not null default 'done',
     key audit_account (account_id, audit_id),
+    key audit_actor (actor, audit_id),
     key audit_action (action, audit_id),
     key audit_object (object_kind, object_id, audit_id),
     key audit_result (result, audit_id),

@@ -37,16 +37,17 @@ impl Error {
     /// [`Error::Conflict`] when a row of that unique key was there already; other errors stay what they are. Both engines
     /// end the message with the key's name, MySQL with the table's in front; what a person typed stands before it.
     pub fn on_duplicate(error: mysql_async::Error, key: &str, text: impl FnOnce() -> Text) -> Error {
-        match &error {
-            mysql_async::Error::Server(server)
-                if server.code == 1062
-                    && (server.message.ends_with(&format!("'{key}'"))
-                        || server.message.ends_with(&format!(".{key}'"))) =>
-            {
-                Error::Conflict(text())
-            }
-            _ => error.into(),
+        match Error::is_duplicate(&error, key) {
+            true => Error::Conflict(text()),
+            false => error.into(),
         }
+    }
+
+    /// Whether a row of that unique key was there already.
+    pub fn is_duplicate(error: &mysql_async::Error, key: &str) -> bool {
+        let ends = [format!("'{key}'"), format!(".{key}'")];
+        matches!(error, mysql_async::Error::Server(server)
+            if server.code == 1062 && ends.iter().any(|end| server.message.ends_with(end.as_str())))
     }
 
     /// The sentence for the person; causes inside the program stay in the log.

@@ -30,6 +30,10 @@ pub struct KeyCommand {
 enum Verb {
     /// Say which keys this server has, and which one the database is sealed with
     Show,
+    /// Make the first key, before any secret is kept; to be copied to the other servers
+    Create,
+    /// Drop all sealed secrets, when their key is lost for good; two-factor sign-in has to be switched on again
+    Forget,
     /// Add a new key to this server's file; to be copied to the other servers, which need no restart
     Rotate {
         /// Second step, once every server has the new key: seal everything with it
@@ -54,13 +58,13 @@ pub async fn run(args: KeyCommand) -> Result<Text> {
     let done = async {
         migrations::run(&db).await?;
         let mut conn = db.own_conn().await?;
+        let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
         match args.action {
             Verb::Show => show(&seal, &mut conn).await,
+            Verb::Create => create(&seal, &mut conn).await,
+            Verb::Forget => forget(&mut conn, &actor).await,
             Verb::Rotate { finish: false } => add(&seal, &mut conn).await,
-            Verb::Rotate { finish: true } => {
-                let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
-                finish(&seal, &mut conn, &actor).await
-            }
+            Verb::Rotate { finish: true } => finish(&seal, &mut conn, &actor).await,
         }
     };
     let done = done.await;
@@ -84,6 +88,29 @@ async fn show(seal: &Seal, conn: &mut Conn) -> Result<Text> {
     Ok(text.with_text("keys", keys).with_text("used", used))
 }
 
+async fn create(seal: &Seal, conn: &mut Conn) -> Result<Text> {
+    if let Some(fingerprint) = seal::in_use(conn).await? {
+        return Err(Error::Conflict(
+            Text::new("key.exists").with("fingerprint", fingerprint),
+        ));
+    }
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let key = seal.sealing_key(&mut tx, true).await?;
+    tx.commit().await?;
+    let text = Text::new("key.created").with("fingerprint", key.fingerprint());
+    Ok(text.with("path", seal.path().display()))
+}
+
+async fn forget(conn: &mut Conn, actor: &Actor) -> Result<Text> {
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    seal::forget_key(&mut tx).await?;
+    let secrets = second_factor::forget_all(&mut tx).await?;
+    let entry = Entry::by(actor, Action::KeyRotate).on(Object::new("key", "", ""));
+    audit::record(&mut tx, &entry.change("secrets", secrets, 0)).await?;
+    tx.commit().await?;
+    Ok(Text::new("key.forgotten").with("secrets", secrets))
+}
+
 async fn add(seal: &Seal, conn: &mut Conn) -> Result<Text> {
     if seal::in_use(conn).await?.is_none() {
         return Err(Error::Conflict(Text::new("key.nothing_sealed")));
@@ -103,7 +130,7 @@ async fn finish(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
     let newest = newest.ok_or_else(|| Error::Conflict(Text::new("key.not_added")))?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     // Locks the row of the key first, as everybody does who seals something.
-    seal.sealing_key(&mut tx).await?;
+    seal.sealing_key(&mut tx, false).await?;
     let secrets = second_factor::reseal(&mut tx, seal, &newest).await?;
     seal::use_key(&mut tx, &newest).await?;
     let entry = Entry::by(actor, Action::KeyRotate)

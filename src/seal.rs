@@ -173,7 +173,14 @@ impl Seal {
     /// # Errors
     /// [`Error::Invalid`] when the file cannot be written.
     pub fn add(&self, key: &Key) -> Result<()> {
-        let known = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let known = match std::fs::read_to_string(&self.path) {
+            Ok(known) => known,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(cause) => {
+                let text = Text::new("seal.unreadable").with("path", self.path.display());
+                return Err(Error::Invalid(text.with("cause", cause)));
+            }
+        };
         let known = known.trim_end();
         let lines = match known.is_empty() {
             true => format!("{}\n", key.hex()),
@@ -194,29 +201,30 @@ impl Seal {
         }
     }
 
-    /// The key to seal with: the one in use, or, for the first secret of a database, one made now. Its row stays locked
-    /// until the transaction ends, so that a change of the key waits for whoever still seals with the old one.
+    /// The key to seal with: the one in use, or, for the first secret of a database, one made now, if no other server
+    /// runs that would then lack it. Its row stays locked until the transaction ends, so that a change of the key waits
+    /// for whoever still seals with the old one. Take it before any row with a secret, as everybody does.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when this server lacks the key.
-    pub async fn sealing_key(&self, tx: &mut Transaction<'_>) -> Result<Key> {
+    /// [`Error::Invalid`] when this server lacks the key, [`Error::Conflict`] when there is none and others run.
+    pub async fn sealing_key(&self, tx: &mut Transaction<'_>, is_alone: bool) -> Result<Key> {
         let sql = "select fingerprint from seal_key where slot = 1 for update";
         if let Some(fingerprint) = tx.query_first::<String, _>(sql).await? {
             return self.key(&fingerprint);
         }
-        let key = match self.keys().into_iter().next() {
-            Some(key) => key,
-            None => {
-                let key = Key::random()?;
-                self.add(&key)?;
-                key
-            }
+        let known = self.keys().into_iter().next();
+        let key = match &known {
+            Some(key) => key.clone(),
+            None if is_alone => Key::random()?,
+            None => return Err(Error::Conflict(Text::new("seal.not_alone"))),
         };
-        tx.exec_drop(
-            "insert ignore into seal_key (slot, fingerprint) values (1, ?)",
-            (key.fingerprint(),),
-        )
-        .await?;
+        // Of two servers that do this at once the second waits here and then finds the first one's key.
+        let first = "insert into seal_key (slot, fingerprint) values (1, ?) \
+                     on duplicate key update fingerprint = fingerprint";
+        tx.exec_drop(first, (key.fingerprint(),)).await?;
+        if tx.affected_rows() == 1 && known.is_none() {
+            self.add(&key)?;
+        }
         match tx.query_first::<String, _>(sql).await? {
             Some(fingerprint) => self.key(&fingerprint),
             None => Err(Error::Internal("the fingerprint of the key was not kept".into())),
@@ -266,6 +274,11 @@ pub fn seal(key: &Key, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>> {
 pub async fn in_use(conn: &mut Conn) -> mysql_async::Result<Option<String>> {
     conn.query_first("select fingerprint from seal_key where slot = 1")
         .await
+}
+
+/// The database has no secrets any more.
+pub async fn forget_key(tx: &mut Transaction<'_>) -> mysql_async::Result<()> {
+    tx.query_drop("delete from seal_key").await
 }
 
 /// From now on the database is sealed with this key.

@@ -39,17 +39,21 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     tasks
 }
 
-/// Drops what is past its time, a thousand rows of each kind; the next step goes on.
+/// Drops what is past its time, in small pieces until nothing is left or the step's time is over.
 ///
 /// # Errors
 /// [`crate::error::Error::Unavailable`] while the database does not answer.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.conn().await?;
-    sessions::queries::sweep(&mut conn).await?;
-    users::queries::sweep_browsers(&mut conn).await?;
-    sign_in::throttle::sweep(&mut conn).await?;
-    if app.config.audit_days > 0 {
-        audit::sweep(&mut conn, app.config.audit_days).await?;
+    loop {
+        let mut dropped = sessions::queries::sweep(&mut conn).await?;
+        dropped += users::queries::sweep_browsers(&mut conn).await?;
+        dropped += sign_in::throttle::sweep(&mut conn).await?;
+        if app.config.audit_days > 0 {
+            dropped += audit::sweep(&mut conn, app.config.audit_days).await?;
+        }
+        if dropped == 0 {
+            return Ok(());
+        }
     }
-    Ok(())
 }

@@ -30,7 +30,7 @@ use state::{State, rule, span};
 
 pub fn routes() -> Vec<Address> {
     vec![
-        get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))),
+        get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))).same_for_all(),
         get("/clusters/:install_id", Access::SystemAdmin, show),
     ]
 }

@@ -34,6 +34,9 @@ const SESSION: &str = "set session time_zone = '+00:00', \
     sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', \
     innodb_lock_wait_timeout = 5, wait_timeout = 90000 \
     /*M! , max_statement_time = 8 */ /*!80000 , max_execution_time = 8000 */";
+/// Locks then cover the rows that are changed and not the gaps beside them, so that two who sign in at once do not wait
+/// for each other in a circle.
+const ISOLATION: &str = "set session transaction isolation level read committed";
 /// Lets the statements of this connection take as long as they need.
 const NO_LIMIT: &str =
     "set session wait_timeout = 90000 /*M! , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */";
@@ -216,7 +219,7 @@ fn opts(database: &Database) -> Opts {
         .pass(Some(database.password.clone()))
         .db_name(Some(database.name.clone()))
         .tcp_keepalive(Some(Duration::from_secs(10)))
-        .setup(vec![SESSION])
+        .setup(vec![SESSION, ISOLATION])
         .ssl_opts(tls)
         .pool_opts(pool)
         .into()

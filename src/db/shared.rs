@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
+use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::error::{Error, Result};
 
@@ -13,12 +14,16 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Shared<K: Eq + Hash + Clone, V> {
     lanes: Mutex<HashMap<K, Arc<Lane<V>>>>,
+    /// While readers queue, one read starts no sooner than this after the one before: a read that is quick would else be
+    /// asked so often that hardly anybody shares it.
+    pace: Duration,
 }
 
 /// The reads of one key, one after another.
 #[derive(Debug)]
 struct Lane<V> {
-    turn: tokio::sync::Mutex<()>,
+    /// When the last read started.
+    turn: tokio::sync::Mutex<Option<Instant>>,
     /// The read that has not started yet.
     next: Mutex<Arc<Answer<V>>>,
 }
@@ -27,8 +32,14 @@ type Answer<V> = OnceCell<Result<Arc<V>, Arc<Error>>>;
 
 impl<K: Eq + Hash + Clone, V> Shared<K, V> {
     pub fn new() -> Shared<K, V> {
+        Shared::paced(Duration::ZERO)
+    }
+
+    /// One whose reads start at least `pace` apart while readers queue.
+    pub fn paced(pace: Duration) -> Shared<K, V> {
         Shared {
             lanes: Mutex::default(),
+            pace,
         }
     }
 
@@ -43,7 +54,11 @@ impl<K: Eq + Hash + Clone, V> Shared<K, V> {
         let visit = self.enter(key);
         let answer = lock(&visit.lane.next).clone();
         let told = answer.get_or_init(|| async {
-            let _turn = visit.lane.turn.lock().await;
+            let mut last = visit.lane.turn.lock().await;
+            if let Some(last) = *last {
+                sleep_until(last + self.pace).await;
+            }
+            *last = Some(Instant::now());
             // Who comes from here on may have written what this read does not see.
             *lock(&visit.lane.next) = Arc::default();
             ask().await.map(Arc::new).map_err(Arc::new)

@@ -8,6 +8,7 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response}
 
 use super::audit::{self, Action, Entry, Object};
 use super::role::Role;
+use super::sessions::beside::{beside, may_go_beside};
 use super::sessions::{self, Proof, Unknown, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -45,6 +46,12 @@ pub struct Address {
     pub path: &'static str,
     pub access: Access,
     endpoint: BoxEndpoint<'static, Response>,
+    /// Its fragments do not depend on who asks.
+    is_same_for_all: bool,
+    /// Not for tokens: what a leaked one must not be able to do.
+    is_in_person: bool,
+    /// Also while this server may not work.
+    is_always: bool,
 }
 
 pub fn get<E>(path: &'static str, access: Access, endpoint: E) -> Address
@@ -57,6 +64,9 @@ where
         path,
         access,
         endpoint: endpoint.into_endpoint().map_to_response().boxed(),
+        is_same_for_all: false,
+        is_in_person: false,
+        is_always: false,
     }
 }
 
@@ -72,27 +82,87 @@ where
 }
 
 impl Address {
-    /// The handler behind everything a request to it passes through, the last line first.
+    /// The handler as it is, counted and with its errors as pages, but open to all: for measuring what the rest costs.
+    pub fn unguarded(self) -> BoxEndpoint<'static, Response> {
+        let path = self.path;
+        let shown = self.endpoint.around(page::errors);
+        shown.around(move |next, req| observe::request(path, next, req)).boxed()
+    }
+
+    /// Says that its fragments are the same for everybody who may see them, so that they can be read while it is found
+    /// out who asks.
+    #[must_use]
+    pub fn same_for_all(mut self) -> Address {
+        self.is_same_for_all = true;
+        self
+    }
+
+    /// Says that a token will not do: somebody must be signed in.
+    #[must_use]
+    pub fn in_person(mut self) -> Address {
+        self.is_in_person = true;
+        self
+    }
+
+    /// Says that it also works while this server may not.
+    #[must_use]
+    pub fn always(mut self) -> Address {
+        self.is_always = true;
+        self
+    }
+
+    /// The handler behind everything a request to it passes through.
     pub fn mounted(self) -> BoxEndpoint<'static, Response> {
-        let (access, path) = (self.access, self.path);
-        let asked = match access {
-            Access::Anyone => self.endpoint.around(page::errors).boxed(),
-            _ => {
-                let guarded = match access {
-                    Access::Guest => self.endpoint,
-                    _ => self.endpoint.around(page::paused).boxed(),
-                };
-                let guarded = guarded.around(move |next, req| guard(access, next, req));
-                let shown = guarded.around(page::starting).around(page::errors);
-                shown.around(sessions::identify).boxed()
+        let (access, path, is_same_for_all) = (self.access, self.path, self.is_same_for_all);
+        let is_in_person = self.is_in_person;
+        let handler = Arc::new(match access {
+            Access::Anyone => return self.unguarded(),
+            Access::Guest => self.endpoint,
+            _ if self.is_always => self.endpoint,
+            _ => self.endpoint.around(page::paused).boxed(),
+        });
+        let guarded = handler
+            .clone()
+            .around(move |next, req| guard((access, is_in_person), next, req));
+        let shown = guarded.around(page::starting).around(page::errors);
+        let asked = shown.around(sessions::identify).boxed();
+        let whole = match access.least().filter(|_| is_same_for_all) {
+            None => asked,
+            Some(least) => Either {
+                least,
+                quick: handler.around(page::starting).around(page::errors).boxed(),
+                asked,
             }
+            .boxed(),
         };
-        asked.around(move |next, req| observe::request(path, next, req)).boxed()
+        whole.around(move |next, req| observe::request(path, next, req)).boxed()
+    }
+}
+
+/// One address, two ways to it.
+struct Either {
+    least: Role,
+    quick: BoxEndpoint<'static, Response>,
+    asked: BoxEndpoint<'static, Response>,
+}
+
+impl Endpoint for Either {
+    type Output = Response;
+
+    async fn call(&self, req: Request) -> poem::Result<Response> {
+        match may_go_beside(&req, self.least) {
+            true => beside(self.least, &self.quick, req).await,
+            false => self.asked.call(req).await,
+        }
     }
 }
 
 /// Lets through who may, and of changes only those that a page of ours sent.
-async fn guard<E: Endpoint>(access: Access, next: Arc<E>, mut req: Request) -> poem::Result<Response> {
+async fn guard<E: Endpoint>(
+    (access, is_in_person): (Access, bool),
+    next: Arc<E>,
+    mut req: Request,
+) -> poem::Result<Response> {
     if let Some(Unknown(cause)) = req.data::<Unknown>() {
         return Err(Error::Unavailable(cause.clone().into()).into());
     }
@@ -102,6 +172,10 @@ async fn guard<E: Endpoint>(access: Access, next: Arc<E>, mut req: Request) -> p
         if viewer.role < least {
             refuse(&req, viewer).await?;
             return Err(Error::Forbidden(Text::new("error.role").with_text("role", least.name())).into());
+        }
+        if is_in_person && viewer.proof == Proof::Token {
+            refuse(&req, viewer).await?;
+            return Err(Error::Forbidden(Text::new("error.in_person")).into());
         }
     }
     if !req.method().is_safe() {
@@ -114,6 +188,9 @@ async fn guard<E: Endpoint>(access: Access, next: Arc<E>, mut req: Request) -> p
             })
         );
         if !by_token && !comes_from_our_page(&req, &form) {
+            if let Some(viewer) = &viewer {
+                refuse(&req, viewer).await?;
+            }
             return Err(Error::Forbidden(Text::new("error.csrf")).into());
         }
         req.extensions_mut().insert(form);

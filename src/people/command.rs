@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::audit::{self, Action, Actor, Entry, Object, Secret};
 use super::role::Role;
 use super::sessions::queries as sessions;
+use super::users::credentials::replace_password;
+use super::users::is_last_super_admin;
 use super::users::queries::{self as users, Account, New};
 use super::{password, secret};
 use crate::config::{Config, Flags};
@@ -45,6 +47,8 @@ enum Verb {
     Enable { name: String },
     /// Make a new password and print it once
     ResetPassword { name: String },
+    /// Switch two-factor sign-in off for somebody who lost the device and the recovery codes
+    ResetSecondFactor { name: String },
     /// Give somebody another role
     Role {
         name: String,
@@ -113,6 +117,7 @@ async fn perform(conn: &mut Conn, actor: &Actor, verb: Verb, lang: Lang) -> Resu
         Verb::Disable { name } => switch(&mut tx, actor, &name, true).await?,
         Verb::Enable { name } => switch(&mut tx, actor, &name, false).await?,
         Verb::ResetPassword { name } => reset_password(&mut tx, actor, &name).await?,
+        Verb::ResetSecondFactor { name } => reset_second_factor(&mut tx, actor, &name).await?,
         Verb::Role { name, role } => set_role(&mut tx, actor, &name, role.into()).await?,
     };
     tx.commit().await?;
@@ -166,16 +171,23 @@ pub async fn add(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role
     Ok(made)
 }
 
-async fn named(tx: &mut Transaction<'_>, name: &str) -> Result<Account> {
+/// The account, locked, and whether it is the last super admin. Those are locked first, as everywhere.
+async fn named(tx: &mut Transaction<'_>, name: &str) -> Result<(Account, bool)> {
     let missing = || Error::NotFound(Text::new("user.missing").with("name", name));
     let found = users::by_name(tx, name).await?.ok_or_else(missing)?;
-    users::locked(tx, &found.account_id).await?.ok_or_else(missing)
+    let is_last = is_last_super_admin(tx, &found.account_id).await?;
+    let account = users::locked(tx, &found.account_id).await?.ok_or_else(missing)?;
+    Ok((account, is_last))
+}
+
+fn last_one() -> Error {
+    Error::Conflict(Text::new("users.last_super_admin"))
 }
 
 async fn switch(tx: &mut Transaction<'_>, actor: &Actor, name: &str, disabled: bool) -> Result<Text> {
-    let account = named(tx, name).await?;
-    if disabled {
-        keep_one(tx, &account).await?;
+    let (account, is_last) = named(tx, name).await?;
+    if disabled && is_last {
+        return Err(last_one());
     }
     users::set_disabled(tx, &account.account_id, disabled, "").await?;
     sessions::end_others(tx, &account.account_id, "").await?;
@@ -190,10 +202,9 @@ async fn switch(tx: &mut Transaction<'_>, actor: &Actor, name: &str, disabled: b
 }
 
 async fn reset_password(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> Result<Text> {
-    let account = named(tx, name).await?;
+    let (account, _) = named(tx, name).await?;
     let made = secret::readable::<16>()?;
-    users::set_password(tx, &account.account_id, &password::hash(&made).await?, "").await?;
-    sessions::end_others(tx, &account.account_id, "").await?;
+    replace_password(tx, &account, &password::hash(&made).await?, "").await?;
     let entry = Entry::by(actor, Action::PasswordReset).on(of(&account));
     audit::record(tx, &entry.change("password", Secret, Secret)).await?;
     Ok(Text::new("user.password")
@@ -201,10 +212,17 @@ async fn reset_password(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> 
         .with("password", made))
 }
 
+async fn reset_second_factor(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> Result<Text> {
+    let (account, _) = named(tx, name).await?;
+    users::remove_second_factor(tx, &account.account_id).await?;
+    audit::record(tx, &Entry::by(actor, Action::TwoFactorOff).on(of(&account))).await?;
+    Ok(Text::new("user.second_factor").with("name", &account.name))
+}
+
 async fn set_role(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role) -> Result<Text> {
-    let account = named(tx, name).await?;
-    if role != Role::SuperAdmin {
-        keep_one(tx, &account).await?;
+    let (account, is_last) = named(tx, name).await?;
+    if role != Role::SuperAdmin && is_last {
+        return Err(last_one());
     }
     let row = (account.account_id.as_str(), account.row_version);
     users::update(tx, row, &account.display_name, role, "").await?;
@@ -214,13 +232,6 @@ async fn set_role(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Rol
     Ok(Text::new("user.role")
         .with("name", &account.name)
         .with_text("role", role.name()))
-}
-
-async fn keep_one(tx: &mut Transaction<'_>, account: &Account) -> Result<()> {
-    match super::users::is_last_super_admin(tx, &account.account_id).await? {
-        true => Err(Error::Conflict(Text::new("users.last_super_admin"))),
-        false => Ok(()),
-    }
 }
 
 fn of(account: &Account) -> Object {

@@ -13,20 +13,38 @@ pub mod sign_in;
 pub mod users;
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::db::shared::Shared;
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::install::is_install_id;
 use access::Address;
 
 pub use role::Role;
 pub use sessions::Viewer;
 
 /// What the parts of this feature share within one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct People {
     /// Who is asking, by what they show; many requests of one browser cost the database one read.
     lookups: Shared<String, sessions::Found>,
+    recent: sessions::beside::Recent,
     /// Whether an account was ever seen; before that every page leads to the set-up.
     anybody: AtomicBool,
+}
+
+/// A look at a session takes a fraction of this; one browser's many requests then share one.
+const PACE: Duration = Duration::from_millis(2);
+
+impl Default for People {
+    fn default() -> People {
+        People {
+            lookups: Shared::paced(PACE),
+            recent: sessions::beside::Recent::default(),
+            anybody: AtomicBool::new(false),
+        }
+    }
 }
 
 pub fn routes() -> Vec<Address> {
@@ -40,4 +58,12 @@ pub fn routes() -> Vec<Address> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// An id from an address: 32 hex digits, or there is no such thing. The database itself would overlook spaces at its end.
+fn known_id<'a>(id: &'a str, missing: &'static str) -> Result<&'a str> {
+    match is_install_id(id) {
+        true => Ok(id),
+        false => Err(Error::NotFound(Text::new(missing))),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use askama::Template;
 use mysql_async::TxOpts;
@@ -24,6 +24,8 @@ use crate::install;
 use crate::web::{Form, Hx, Mistakes, filters};
 
 const FILE: &str = "setup-token";
+/// Whether this process has told the token.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 pub fn routes() -> Vec<Address> {
     vec![get("/setup", Access::Guest, new), post("/setup", Access::Guest, create)]
@@ -51,11 +53,17 @@ pub async fn tick(app: &App) -> Result<()> {
         let _ = std::fs::remove_file(&path);
         return Ok(());
     }
-    if path.exists() {
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if !known.is_empty() && TOLD.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let token = secret::readable::<20>()?;
+    let token = match known.is_empty() {
+        true => secret::readable::<20>()?,
+        // Told again after a restart: the log may be another one.
+        false => known,
+    };
     install::write_private(&path, &token)?;
+    TOLD.store(true, Ordering::Relaxed);
     let text = Text::new("setup.token")
         .with("token", &token)
         .with("path", path.display());
@@ -88,33 +96,50 @@ async fn create(hx: Hx, app: Data<&App>, people: Data<&Arc<People>>, form: Form,
     if people.anybody.load(Ordering::Relaxed) {
         return Err(Error::Conflict(Text::new("setup.done")));
     }
-    let (name, typed) = (form.text("name"), form.exact("password"));
-    let mut page = Setup {
-        path: file(&app).display().to_string(),
-        name: name.to_owned(),
-        token: form.text("token").to_owned(),
-        mistakes: Mistakes::default(),
-    };
-    // Guessing 100 bits needs no throttle.
-    let token = std::fs::read_to_string(file(&app)).unwrap_or_default();
-    if token.is_empty() || secret::hash(form.text("token")) != secret::hash(token.trim()) {
-        page.mistakes.note("token", Text::new("setup.wrong_token"));
-    }
-    if let Some(mistake) = name_mistake(name) {
-        page.mistakes.note("name", mistake);
-    }
-    if let Some(weakness) = password::weakness(typed, name) {
-        page.mistakes.note("password", weakness);
-    } else if typed != form.exact("again") {
-        page.mistakes.note("again", Text::new("password.differs"));
-    }
+    let page = Setup::judged(&app, &form);
     if !page.mistakes.is_empty() {
+        let mut conn = app.db.conn().await?;
+        let origin = sessions::origin(req, &app);
+        let actor = Actor {
+            address: origin.address,
+            install_id: origin.install_id,
+            ..Actor::default()
+        };
+        let entry = Entry::by(&actor, Action::SetUp).on(Object::new("sign_in", "set_up", ""));
+        audit::record_seldom(&mut conn, &entry.refused()).await?;
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
-    let cookies = first(&app, req, name, typed).await?;
+    let cookies = first(&app, req, form.text("name"), form.exact("password")).await?;
     people.anybody.store(true, Ordering::Relaxed);
     let _ = std::fs::remove_file(file(&app));
     Ok(sign_in::with_cookies(hx.see_other("/"), &cookies))
+}
+
+impl Setup {
+    /// The form with what is wrong with it.
+    fn judged(app: &App, form: &Form) -> Setup {
+        let (name, typed) = (form.text("name"), form.exact("password"));
+        let mut mistakes = Mistakes::default();
+        // Guessing 100 bits needs no throttle.
+        let token = std::fs::read_to_string(file(app)).unwrap_or_default();
+        if token.is_empty() || secret::hash(form.text("token")) != secret::hash(token.trim()) {
+            mistakes.note("token", Text::new("setup.wrong_token"));
+        }
+        if let Some(mistake) = name_mistake(name) {
+            mistakes.note("name", mistake);
+        }
+        if let Some(weakness) = password::weakness(typed, name) {
+            mistakes.note("password", weakness);
+        } else if typed != form.exact("again") {
+            mistakes.note("again", Text::new("password.differs"));
+        }
+        Setup {
+            path: file(app).display().to_string(),
+            name: name.to_owned(),
+            token: form.text("token").to_owned(),
+            mistakes,
+        }
+    }
 }
 
 /// The first account, signed in.
@@ -131,9 +156,14 @@ async fn first(app: &App, req: &Request, name: &str, typed: &str) -> Result<Vec<
         by: name,
         is_first: true,
     };
-    users::insert(&mut tx, &account)
-        .await
-        .map_err(|error| Error::on_duplicate(error, "account_first_one", || Text::new("setup.done")))?;
+    users::insert(&mut tx, &account).await.map_err(|error| {
+        let taken = ["account_first_one", "account_name"];
+        let key = taken
+            .into_iter()
+            .find(|key| Error::is_duplicate(&error, key))
+            .unwrap_or_default();
+        Error::on_duplicate(error, key, || Text::new("setup.done"))
+    })?;
     let origin = sessions::origin(req, app);
     let actor = Actor {
         account_id: account_id.clone(),
@@ -144,7 +174,7 @@ async fn first(app: &App, req: &Request, name: &str, typed: &str) -> Result<Vec<
     };
     let entry = Entry::by(&actor, Action::SetUp).on(Object::new("account", &account_id, name));
     audit::record(&mut tx, &entry).await?;
-    let cookies = sign_in::admit_proven(&mut tx, app, req, (&account_id, name, Role::SuperAdmin)).await?;
+    let cookies = sign_in::admit_proven(&mut tx, app, req, ((&account_id, name, Role::SuperAdmin), None)).await?;
     tx.commit().await?;
     Ok(cookies)
 }

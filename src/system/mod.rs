@@ -120,10 +120,10 @@ async fn metrics(app: Data<&App>, req: &Request) -> Result<Response> {
 }
 
 async fn beat_ages(app: &App, req: &Request) -> Result<Vec<(String, String, Option<f64>)>> {
-    let mut conn = app.db.conn().await?;
-    if !sessions::shows_token(&mut conn, req, Role::SystemAdmin).await? {
+    if !sessions::shows_token(app, req, Role::SystemAdmin).await? {
         return Ok(Vec::new());
     }
+    let mut conn = app.db.conn().await?;
     Ok(clusters::queries::beat_ages(&mut conn).await?)
 }
 

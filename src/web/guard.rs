@@ -124,6 +124,13 @@ pub fn is_https(req: &Request) -> bool {
     *req.scheme() == Scheme::HTTPS || forwarded().unwrap_or(false)
 }
 
+/// The token of a program (RFC 6750; the scheme is compared without case). Another scheme, as a proxy's own password,
+/// does not make a browser a program.
+pub fn bearer(req: &Request) -> Option<&str> {
+    let (scheme, token) = req.header(header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+}
+
 /// A path of ours, to return to: neither another host (`//`, `/\`) nor anything that could end a header.
 pub fn is_local(path: &str) -> bool {
     path.starts_with('/')
@@ -133,7 +140,7 @@ pub fn is_local(path: &str) -> bool {
 }
 
 fn from_trusted_proxy(req: &Request) -> bool {
-    let peer: Option<IpAddr> = req.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
+    let peer = req.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical());
     match (req.data::<App>(), peer) {
         (Some(app), Some(peer)) => app.config.trusted_proxies.iter().any(|net| net.contains(&peer)),
         _ => false,

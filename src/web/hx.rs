@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use askama::Template;
 use flate2::Compression;
@@ -15,6 +16,9 @@ use crate::error::{Error, Result};
 
 /// Below this compressing saves less than its own header.
 const LEAST_COMPRESSED: usize = 600;
+/// How long the last answer was, and the most that is made room for.
+static USUAL_LENGTH: AtomicUsize = AtomicUsize::new(8 * 1024);
+const LONGEST_KEPT: usize = 256 * 1024;
 
 /// Who asks: htmx for a block, or a browser for a page; and in which language, theme and place.
 #[derive(Debug, Clone)]
@@ -65,16 +69,31 @@ impl Hx {
         }
     }
 
+    /// [`Hx::answer`] for a page that no browser may keep, not even for its back button.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the template fails.
+    pub fn secret(&self, status: StatusCode, page: &impl Template, block: &impl Template) -> Result<Response> {
+        let mut answer = self.answer(status, page, block)?;
+        let headers = answer.headers_mut();
+        headers.remove(header::ETAG);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+
     /// [`Hx::render`] with a status; only a 200 can be answered by 304.
     ///
     /// # Errors
     /// [`Error::Internal`] when the template fails.
     pub fn answer(&self, status: StatusCode, page: &impl Template, block: &impl Template) -> Result<Response> {
         let values = LayoutValue(self.layout.clone());
-        let html = match self.wants_block {
-            true => block.render_with_values(&values)?,
-            false => page.render_with_values(&values)?,
-        };
+        // As long as the one before: a long list would else be moved again and again while it grows.
+        let mut html = String::with_capacity(USUAL_LENGTH.load(Ordering::Relaxed));
+        match self.wants_block {
+            true => block.render_into_with_values(&mut html, &values)?,
+            false => page.render_into_with_values(&mut html, &values)?,
+        }
+        USUAL_LENGTH.store((html.len() + 1024).min(LONGEST_KEPT), Ordering::Relaxed);
         let tag = entity_tag(&html);
         let unchanged = status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &tag));
         let mut answer = Response::builder()

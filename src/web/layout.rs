@@ -204,23 +204,49 @@ pub mod filters {
         Ok(Safe(at.borrow().as_ref().map_or_else(|| "–".to_owned(), element)))
     }
 
-    /// Written digit by digit: a page of fifty rows has two hundred of these, and format strings are parsed each time.
+    /// Written digit by digit into one string: a page of fifty rows has two hundred of these, and format strings are
+    /// parsed each time.
     fn element(at: &NaiveDateTime) -> String {
         let local = Local.from_utc_datetime(at);
-        let (utc_day, utc_time) = (day(at), seconds(at));
-        let (day, time) = (day(&local.naive_local()), seconds(&local.naive_local()));
+        let (here, zone) = (local.naive_local(), local.offset().local_minus_utc() / 60);
         let millis = at.and_utc().timestamp_subsec_millis();
-        let zone = local.offset();
-        format!(
-            "<time datetime=\"{utc_day}T{utc_time}.{millis:03}Z\" title=\"{day} {time}.{millis:03} {zone}\">{day} {time}</time>"
-        )
+        let mut html = String::with_capacity(128);
+        html.push_str("<time datetime=\"");
+        day_and_time(&mut html, at, 'T');
+        html.push('.');
+        digits(&mut html, millis, 3);
+        html.push_str("Z\" title=\"");
+        day_and_time(&mut html, &here, ' ');
+        html.push('.');
+        digits(&mut html, millis, 3);
+        html.push_str(if zone < 0 { " -" } else { " +" });
+        digits(&mut html, zone.unsigned_abs() / 60, 2);
+        html.push(':');
+        digits(&mut html, zone.unsigned_abs() % 60, 2);
+        html.push_str("\">");
+        day_and_time(&mut html, &here, ' ');
+        html.push_str("</time>");
+        html
     }
 
-    fn day(at: &NaiveDateTime) -> String {
-        format!("{:04}-{:02}-{:02}", at.year(), at.month(), at.day())
+    fn day_and_time(html: &mut String, at: &NaiveDateTime, between: char) {
+        digits(html, at.year().unsigned_abs(), 4);
+        html.push('-');
+        digits(html, at.month(), 2);
+        html.push('-');
+        digits(html, at.day(), 2);
+        html.push(between);
+        digits(html, at.hour(), 2);
+        html.push(':');
+        digits(html, at.minute(), 2);
+        html.push(':');
+        digits(html, at.second(), 2);
     }
 
-    fn seconds(at: &NaiveDateTime) -> String {
-        format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second())
+    /// The last `places` digits of a number.
+    fn digits(html: &mut String, number: u32, places: u32) {
+        for place in (0..places).rev() {
+            html.push(char::from_digit(number / 10_u32.pow(place) % 10, 10).unwrap_or('0'));
+        }
     }
 }

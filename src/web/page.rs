@@ -10,6 +10,7 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 
 use url::form_urlencoded;
 
+use super::guard::bearer;
 use super::{Hx, filters};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
@@ -70,7 +71,7 @@ impl StandingPage {
 pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
     let hx = Hx::of(&req);
     let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
-    let is_program = req.headers().contains_key(header::AUTHORIZATION);
+    let is_program = bearer(&req).is_some();
     let app = req.data::<App>().cloned();
     let result = match tokio::time::timeout(LIMIT, next.call(req)).await {
         Ok(result) => result.map(IntoResponse::into_response),
@@ -81,11 +82,20 @@ pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Res
     }
     match result {
         Ok(answer) => Ok(answer),
-        Err(error) => match error.downcast_ref::<Error>() {
-            Some(Error::SignIn) if !is_program => Ok(elsewhere(&hx, &sign_in(&hx, is_get))),
-            Some(Error::SetUp) if !is_program => Ok(elsewhere(&hx, "/setup")),
-            _ => Ok(error_page(&hx, &error, is_get)?),
-        },
+        Err(error) if is_program => Ok(error_page(&hx, &error, is_get)?),
+        Err(error) => Ok(refusal(&hx, &error, is_get)?),
+    }
+}
+
+/// What a person's browser gets in place of what it asked for.
+///
+/// # Errors
+/// [`Error::Internal`] when the template fails.
+pub fn refusal(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::SignIn) => Ok(elsewhere(hx, &sign_in(hx, is_get))),
+        Some(Error::SetUp) => Ok(elsewhere(hx, "/setup")),
+        _ => error_page(hx, error, is_get),
     }
 }
 

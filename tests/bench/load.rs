@@ -5,6 +5,8 @@ use std::path::Path;
 
 use tokio::process::Command;
 
+use crate::sites::COOKIE;
+
 /// What one site did under one load.
 pub(crate) struct Load {
     pub(crate) site: &'static str,
@@ -34,7 +36,16 @@ pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script:
     let run = async |seconds: &str| {
         let script = script.iter().flat_map(|path| [OsStr::new("-s"), path.as_os_str()]);
         let output = Command::new("wrk")
-            .args(["-t1", "-d", seconds, "--latency", "-H", "HX-Request: true"])
+            .args([
+                "-t1",
+                "-d",
+                seconds,
+                "--latency",
+                "-H",
+                "HX-Request: true",
+                "-H",
+                COOKIE,
+            ])
             .arg(format!("-c{connections}"))
             .args(script)
             .arg(url)

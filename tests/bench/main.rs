@@ -136,7 +136,7 @@ async fn round(sites: &Sites, connections: u32, rounds: u32, dir: &Path) -> Vec<
     loads
 }
 
-fn speed(loads: &[Load]) -> [Goal; 3] {
+fn speed(loads: &[Load]) -> [Goal; 4] {
     let at_32 = |site: &str| {
         loads
             .iter()
@@ -144,7 +144,9 @@ fn speed(loads: &[Load]) -> [Goal; 3] {
             .unwrap()
     };
     let (site, floor, distinct) = (at_32(sites::SITE), at_32(sites::FLOOR), at_32(sites::DISTINCT));
+    let (own, open) = (at_32(sites::SITE), at_32(sites::OPEN));
     [
+        Goal::least("signed in / open", own.per_second / open.per_second, 0.85, "x"),
         Goal::least("distinct / floor", distinct.per_second / floor.per_second, 0.9, "x"),
         Goal::least("site", site.per_second, 4_000.0, "requests/s"),
         Goal::below("site, p99", site.p99_ms, 20.0, "ms"),

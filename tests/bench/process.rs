@@ -100,7 +100,7 @@ async fn start(database: &Database, data: &Path) -> (Child, f64, f64) {
     }
     let to_connect = since();
     let listed = |answer: Result<String>| answer.is_ok_and(|said| said.starts_with("HTTP/1.1 200"));
-    while !listed(get(address, "/clusters", "HX-Request: true\r\n").await) {
+    while !listed(get(address, "/clusters", &crate::sites::signed_in("")).await) {
         going(&mut child, end).await;
     }
     (child, to_connect, since())

@@ -13,11 +13,15 @@ use muster::clusters::list::Wanted;
 use muster::config::{Config, Database, Flags};
 use muster::db::Db;
 use muster::install::Install;
+use muster::people::sessions::queries::{self as sessions, Origin};
+use muster::people::users::queries::{self as users, New};
+use muster::people::{Role, secret};
 use muster::routes;
 use muster::web::layout::Layout;
-use poem::endpoint::{make, make_sync};
+use mysql_async::TxOpts;
+use poem::endpoint::{BoxEndpoint, make, make_sync};
 use poem::listener::TcpAcceptor;
-use poem::{IntoEndpoint, Request, Response, Server};
+use poem::{EndpointExt, IntoEndpoint, Request, Response, Route, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -29,6 +33,8 @@ pub(crate) const SITE: &str = "site";
 pub(crate) const DISTINCT: &str = "distinct";
 /// The same queries and template in a bare handler.
 pub(crate) const FLOOR: &str = "floor";
+/// As shipped, but nobody is asked who they are.
+pub(crate) const OPEN: &str = "open";
 /// The same template over rows kept in memory.
 pub(crate) const MEMORY: &str = "memory";
 
@@ -43,7 +49,48 @@ pub(crate) async fn register(database: &Database, data: &Path) -> App {
     let app = App::new(config, install, Db::new(database)).unwrap();
     Heart::new(app.clone()).tick().await.unwrap();
     assert_eq!(*app.standing.borrow(), Standing::Working);
+    let_in(&app).await;
     app
+}
+
+/// The session that [`let_in`] starts.
+pub(crate) const COOKIE: &str =
+    "Cookie: muster_s_bench=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// What a signed-in htmx sends, and more.
+pub(crate) fn signed_in(more: &str) -> String {
+    format!("HX-Request: true\r\n{COOKIE}\r\n{more}")
+}
+
+/// Somebody who may see the list, with a session that lasts.
+async fn let_in(app: &App) {
+    let mut conn = app.db.own_conn().await.unwrap();
+    let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
+    let account = New {
+        account_id: &"a".repeat(32),
+        name: "bench",
+        display_name: "",
+        role: Role::SystemAdmin,
+        password_hash: "",
+        by: "",
+        is_first: false,
+    };
+    users::insert(&mut tx, &account).await.unwrap();
+    let token = COOKIE.rsplit('=').next().unwrap();
+    let keys = (&*secret::hash(token), &*"b".repeat(32), &*"a".repeat(32));
+    sessions::start(&mut tx, keys, false, &Origin::default()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// The list behind everything but the question who asks.
+fn open(app: &App) -> BoxEndpoint<'static, Response> {
+    let mut routes = muster::clusters::routes();
+    let list = routes.swap_remove(routes.iter().position(|address| address.path == "/clusters").unwrap());
+    Route::new()
+        .at("/clusters", list.unguarded())
+        .around(muster::web::guard::headers)
+        .data(app.clone())
+        .boxed()
 }
 
 pub(crate) struct Sites {
@@ -64,6 +111,7 @@ impl Sites {
         Sites {
             served: vec![
                 serve(SITE, routes::all(app)).await,
+                serve(OPEN, open(app)).await,
                 serve(FLOOR, floor).await,
                 serve(MEMORY, memory).await,
             ],
@@ -74,7 +122,7 @@ impl Sites {
     pub(crate) async fn check(&self) {
         let mut bodies = Vec::new();
         for (name, address) in self.addresses() {
-            let answer = process::get(address, PATH, "HX-Request: true\r\n").await.unwrap();
+            let answer = process::get(address, PATH, &signed_in("")).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
             bodies.push(answer.split_once("\r\n\r\n").unwrap().1.to_owned());
         }
@@ -85,9 +133,9 @@ impl Sites {
     /// Head and body of the answer to a reader who has the list already.
     pub(crate) async fn bytes_of_304(&self) -> f64 {
         let (_, site) = self.addresses().next().unwrap();
-        let first = process::get(site, PATH, "HX-Request: true\r\n").await.unwrap();
+        let first = process::get(site, PATH, &signed_in("")).await.unwrap();
         let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-        let known = format!("HX-Request: true\r\nIf-None-Match: {tag}\r\n");
+        let known = signed_in(&format!("If-None-Match: {tag}\r\n"));
         let second = process::get(site, PATH, &known).await.unwrap();
         assert!(second.starts_with("HTTP/1.1 304"), "{second}");
         second.len() as f64

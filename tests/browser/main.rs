@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod chrome;
+mod sign_in;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/support.rs"]
 mod support;
@@ -21,6 +22,11 @@ use tokio::sync::Notify;
 /// A server that a browser can reach, where, and what makes it vanish.
 async fn reachable() -> (TestConsole, String, Arc<Notify>) {
     let console = TestConsole::start().await;
+    let (address, gone) = serve(&console).await;
+    (console, address, gone)
+}
+
+pub(crate) async fn serve(console: &TestConsole) -> (String, Arc<Notify>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let site = muster::routes::all(&console.app);
@@ -34,7 +40,7 @@ async fn reachable() -> (TestConsole, String, Arc<Notify>) {
             .await
             .unwrap();
     });
-    (console, address, gone)
+    (address, gone)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +145,7 @@ async fn nothing_is_cut_off_at_phone_width() {
     page.close().await;
 }
 
-async fn clean(page: &Browser, theme: &str, what: &str) {
+pub(crate) async fn clean(page: &Browser, theme: &str, what: &str) {
     page.run(&format!(
         "document.documentElement.setAttribute('data-bs-theme', '{theme}')"
     ))

@@ -10,7 +10,7 @@ use poem::http::StatusCode;
 use tempfile::TempDir;
 
 use crate::second_factor::{code, sign_in, switched_on};
-use crate::support::{TestConsole, url};
+use crate::support::{PASSWORD, TestConsole, url};
 
 /// What a command says, and whether it went well.
 fn say(data: &Path, database: &Database, arguments: &[&str]) -> (bool, String) {
@@ -50,9 +50,10 @@ async fn people_are_managed_from_the_command_line_too() {
     let made = said.split("ann: ").nth(1).unwrap().split(';').next().unwrap();
     assert!(a.sign_in("ann", &password).await.session().is_none());
     assert!(a.is_in(&a.sign_in("ann", made).await.visitor()).await);
+    assert!(user(&["reset-second-factor", "ann"]).0);
     let (done, said) = user(&["disable", "nobody"]);
     assert!(!done && said.contains("nobody"), "{said}");
-    assert_eq!(a.count("select count(*) from audit where role = 'command'").await, 7);
+    assert_eq!(a.count("select count(*) from audit where role = 'command'").await, 8);
 }
 
 #[tokio::test]
@@ -61,9 +62,11 @@ async fn the_key_is_changed_while_two_servers_run() {
     let b = TestConsole::beside(&a).await;
     let key = |arguments: &[&str]| say(a.data.path(), &a.database, &[&["key"], arguments].concat()).1;
     assert!(key(&["rotate"]).contains("no secrets yet"));
+    assert!(key(&["create"]).contains("was made"));
+    assert!(key(&["create"]).contains("already"));
+    std::fs::copy(a.app.seal.path(), b.app.seal.path()).unwrap();
     let ann = a.visitor("ann", Role::Member).await;
     let (app, _) = switched_on(&a, &ann).await;
-    std::fs::copy(a.app.seal.path(), b.app.seal.path()).unwrap();
     let old = a.app.seal.fingerprints();
     assert!(key(&["show"]).contains(&old[0]));
     assert!(key(&["rotate", "--finish"]).contains("no new key"));
@@ -85,4 +88,10 @@ async fn the_key_is_changed_while_two_servers_run() {
         a.count("select count(*) from audit where action = 'key_rotate'").await,
         1
     );
+
+    // A key that is lost for good.
+    std::fs::remove_file(a.app.seal.path()).unwrap();
+    assert!(key(&["forget"]).contains("Dropped 1 sealed secrets"));
+    let page = a.sign_in("ann", PASSWORD).await;
+    assert_eq!(page.header("location"), "/");
 }

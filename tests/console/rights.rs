@@ -29,6 +29,7 @@ const TABLE: &str = "
     POST /security/password                      signed
     POST /security/sessions/end                  signed
     POST /security/sessions/:session_id/end      signed
+    GET  /security/tokens                        signed
     POST /security/tokens                        signed
     POST /security/tokens/:token_id/removal      signed
     POST /security/second-factor                 signed

@@ -3,6 +3,7 @@
 use muster::error::Error;
 use muster::i18n::Lang;
 use muster::people::Role;
+use muster::seal::Key;
 use mysql_async::prelude::Queryable;
 use poem::http::StatusCode;
 use totp_rs::{Builder, Secret, Totp};
@@ -98,8 +99,18 @@ async fn a_code_is_asked_for_and_counts_once_on_all_servers() {
     let a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;
     let ann = a.visitor("ann", Role::Member).await;
-    let (app, codes) = switched_on(&a, &ann).await;
+    let refused = a
+        .post_as(&ann, "/security/second-factor", &[("current", PASSWORD)])
+        .await;
+    assert_eq!(
+        refused.status,
+        StatusCode::CONFLICT,
+        "the other server would lack the key"
+    );
+    refused.shows("muster key create");
+    a.app.seal.add(&Key::random().unwrap()).unwrap();
     std::fs::copy(a.app.seal.path(), b.app.seal.path()).unwrap();
+    let (app, codes) = switched_on(&a, &ann).await;
 
     assert_eq!(sign_in(&a, "123456").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let now = code(&a, &app, 0).await;
@@ -129,7 +140,10 @@ async fn a_code_is_asked_for_and_counts_once_on_all_servers() {
     b.get_as(&signed_in, "/security").await.shows("9 recovery codes left");
     let sql = "select concat_ws(',', action, result) from audit where account_id = ? and action in ('two_factor_on', 'recovery_code') order by audit_id";
     let told: Vec<String> = a.conn().await.exec(sql, (&ann.account_id,)).await.unwrap();
-    assert_eq!(told, ["two_factor_on,done", "recovery_code,done"]);
+    assert_eq!(
+        told,
+        ["two_factor_on,refused", "two_factor_on,done", "recovery_code,done"]
+    );
 
     let off = a
         .post_as(&ann, "/security/second-factor/removal", &[("current", PASSWORD)])

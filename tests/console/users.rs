@@ -104,12 +104,35 @@ async fn the_last_super_admin_stays_even_when_two_step_down_at_once() {
     page.shows("last super admin");
     let page = a.post(&format!("/users/{}/disabling", root.account_id), &[]).await;
     assert_eq!(page.status, StatusCode::CONFLICT);
+    // What the database overlooks at the end of an id must not be overlooked here.
+    for path in [
+        format!("/users/{}%20/disabling", root.account_id),
+        format!("/users/{}%20", root.account_id),
+    ] {
+        assert_eq!(a.post(&path, &down).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for path in [
+        "/users/ä",
+        "/users/x/disabling",
+        "/security/sessions/ä/end",
+        "/security/tokens/ä/removal",
+    ] {
+        let page = if path == "/users/ä" {
+            a.get(path).await
+        } else {
+            a.post(path, &[]).await
+        };
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+    }
     let second = a.visitor("second", Role::SuperAdmin).await;
     let (mine, theirs) = (
         format!("/users/{}", root.account_id),
         format!("/users/{}/disabling", second.account_id),
     );
     let (one, two) = tokio::join!(a.post(&mine, &down), b.post_as(&second, &theirs, &[]));
+    let mut said = [one.status.as_u16(), two.status.as_u16()];
+    said.sort_unstable();
+    assert!(said[0] == 303 && [409, 422, 403].contains(&said[1]), "{said:?}");
     let able = "select count(*) from account where role = 'super_admin' and disabled_at is null";
     assert_eq!(a.count(able).await, 1, "{} {}", one.status, two.status);
 }
@@ -170,6 +193,16 @@ async fn a_token_carries_at_most_its_owners_rights_and_needs_no_form() {
         .content_type("application/x-www-form-urlencoded")
         .body("display_name=x");
     assert_eq!(post.send().await.0.status(), StatusCode::SEE_OTHER);
+    for path in ["/security/tokens", "/security/password", "/security/sessions/end"] {
+        let request = a.client.post(path).header("Authorization", format!("bearer {token}"));
+        let request = request.content_type("application/x-www-form-urlencoded");
+        let answer = request.body("name=x&role=member&days=365").send().await;
+        assert_eq!(
+            answer.0.status(),
+            StatusCode::FORBIDDEN,
+            "a leaked token makes no other: {path}"
+        );
+    }
     assert_eq!(
         a.count("select count(*) from api_token where used_at is not null")
             .await,

@@ -12,7 +12,7 @@ use crate::app::App;
 
 pub use action::{Action, Result as Outcome};
 pub use pages::routes;
-pub use queries::{record, sweep};
+pub use queries::{record, record_seldom, sweep};
 
 /// Longest part of a value that is kept.
 const LONGEST: usize = 200;

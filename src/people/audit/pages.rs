@@ -1,11 +1,14 @@
 //! 操作日志: the trail as a page, and as CSV.
 
+use std::time::Duration;
+
 use askama::Template;
 use chrono::NaiveDate;
 use futures_util::stream;
 use poem::http::header;
 use poem::web::Data;
 use poem::{Body, Request, Response, handler};
+use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::action::Action;
@@ -21,6 +24,8 @@ use crate::web::{Hx, filters};
 const PAGE: usize = 50;
 /// Lines read from the database at once while a CSV is sent.
 const CHUNK: usize = 500;
+/// How long each of these reads may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn routes() -> Vec<Address> {
     vec![
@@ -71,7 +76,7 @@ impl Wanted {
                 _ => {}
             }
         }
-        if !kind.is_empty() && !id.is_empty() {
+        if !kind.is_empty() && !id.is_empty() && kind.is_ascii() && id.is_ascii() {
             wanted.object = Some((kind, id));
         }
         wanted
@@ -134,6 +139,7 @@ struct Trail {
     /// Where older lines begin, if there are any.
     older: Option<u64>,
     is_admin: bool,
+    role: Role,
 }
 
 /// `GET /audit`
@@ -151,6 +157,7 @@ async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result
             None
         },
         is_admin: viewer.role >= Role::SystemAdmin,
+        role: viewer.role,
         wanted,
         rows,
     };
@@ -188,8 +195,13 @@ fn download(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Response 
 }
 
 async fn lines(app: &App, wanted: &Wanted) -> Result<Vec<Row>, Error> {
-    let mut conn = app.db.conn().await?;
-    Ok(queries::page(&mut conn, wanted, CHUNK).await?)
+    let read = async {
+        let mut conn = app.db.conn().await?;
+        Ok(queries::page(&mut conn, wanted, CHUNK).await?)
+    };
+    timeout(PATIENCE, read)
+        .await
+        .unwrap_or_else(|_| Err(Error::timed_out("no answer within 10 s")))
 }
 
 /// What the page asks of a line.
@@ -223,11 +235,11 @@ impl Row {
         told.collect()
     }
 
-    /// Where the object can be seen, if it has a page.
-    pub fn link(&self) -> Option<String> {
+    /// Where a reader can see the object, if it has a page they may see.
+    pub fn link(&self, role: Role) -> Option<String> {
         match self.object_kind.as_str() {
-            "account" => Some(format!("/users/{}", self.object_id)),
-            "cluster" => Some(format!("/clusters/{}", self.object_id)),
+            "account" if role >= Role::SuperAdmin => Some(format!("/users/{}", self.object_id)),
+            "cluster" if role >= Role::SystemAdmin => Some(format!("/clusters/{}", self.object_id)),
             _ => None,
         }
     }

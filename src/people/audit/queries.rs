@@ -23,6 +23,27 @@ pub async fn record(conn: &mut impl Queryable, entry: &Entry) -> mysql_async::Re
     .await
 }
 
+/// [`record`], but at most once a minute for the same account, address and object: what a stranger can make happen at will
+/// must not fill the trail.
+pub async fn record_seldom(conn: &mut impl Queryable, entry: &Entry) -> mysql_async::Result<()> {
+    let last: Option<Option<bool>> = conn
+        .exec_first(
+            "select max(at) > utc_timestamp(6) - interval 1 minute from (select at from audit where object_kind = ? \
+             and object_id = ? and account_id = ? and address = ? order by audit_id desc limit 1) as last",
+            (
+                entry.object.kind,
+                &entry.object.id,
+                &entry.actor.account_id,
+                &entry.actor.address,
+            ),
+        )
+        .await?;
+    match last.flatten() {
+        Some(true) => Ok(()),
+        _ => record(conn, entry).await,
+    }
+}
+
 /// A line as the page shows it.
 #[derive(Debug, Clone, FromRow)]
 pub struct Row {

@@ -12,24 +12,27 @@ use poem::{Response, handler};
 
 use super::access::{Access, Address, get, post};
 use super::audit::{self, Action, Entry, Object, Secret};
+use super::known_id;
 use super::password::{self, Checked};
-use super::role::Role;
 use super::sessions::{Viewer, queries as sessions};
+use super::sign_in::throttle::{self, Subject};
+use super::sign_in::too_many;
+use super::users::display_name_mistake;
 use super::users::queries::{self as users, Account};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::web::{Form, Hx, Mistakes, filters};
-use sessions::{Row, TokenRow};
+use sessions::Row;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
         get("/profile", Access::Signed, profile),
         post("/profile", Access::Signed, update_profile),
         get("/security", Access::Signed, index),
-        post("/security/password", Access::Signed, update_password),
-        post("/security/sessions/end", Access::Signed, end_others),
-        post("/security/sessions/:session_id/end", Access::Signed, end_one),
+        post("/security/password", Access::Signed, update_password).in_person(),
+        post("/security/sessions/end", Access::Signed, end_others).in_person(),
+        post("/security/sessions/:session_id/end", Access::Signed, end_one).in_person(),
     ];
     [own, tokens::routes(), second_factor::routes()]
         .into_iter()
@@ -65,9 +68,8 @@ async fn update_profile(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> 
         is_saved: true,
     };
     let before = std::mem::replace(&mut page.account.display_name, form.text("display_name").to_owned());
-    if page.account.display_name.chars().count() > 50 {
-        page.mistakes
-            .note("display_name", Text::new("users.long").with("most", 50));
+    if let Some(mistake) = display_name_mistake(&page.account.display_name) {
+        page.mistakes.note("display_name", mistake);
         page.is_saved = false;
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
@@ -101,14 +103,9 @@ fn of(viewer: &Viewer) -> Object {
 #[template(path = "people/security.html", blocks = ["parts"])]
 struct Security {
     account: Account,
-    codes_left: u64,
     sessions: Vec<Row>,
-    tokens: Vec<TokenRow>,
     own_session: String,
-    role: Role,
     mistakes: Mistakes,
-    /// What was typed for a new token.
-    token_name: String,
     /// Said after a change.
     done: Option<Text>,
 }
@@ -116,21 +113,12 @@ struct Security {
 impl Security {
     async fn of(app: &App, viewer: &Viewer) -> Result<Security> {
         let mut conn = app.db.conn().await?;
-        let account = users::by_id(&mut conn, &viewer.account_id)
-            .await?
-            .ok_or(Error::SignIn)?;
+        let account = users::by_id(&mut conn, &viewer.account_id).await?;
         Ok(Security {
-            codes_left: match account.has_two_factor {
-                true => users::recovery_codes_left(&mut conn, &viewer.account_id).await?,
-                false => 0,
-            },
-            account,
+            account: account.ok_or(Error::SignIn)?,
             sessions: sessions::of_account(&mut conn, &viewer.account_id).await?,
-            tokens: sessions::tokens_of(&mut conn, &viewer.account_id).await?,
             own_session: viewer.session_id().to_owned(),
-            role: viewer.role,
             mistakes: Mistakes::default(),
-            token_name: String::new(),
             done: None,
         })
     }
@@ -148,11 +136,6 @@ impl Security {
             true => "/security/second-factor/removal",
             false => "/security/second-factor",
         }
-    }
-
-    fn roles(&self) -> impl Iterator<Item = Role> {
-        let most = self.role;
-        Role::ALL.into_iter().filter(move |role| *role <= most)
     }
 }
 
@@ -195,20 +178,24 @@ async fn update_password(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) ->
 
 /// Asked again before what a person who found an open browser should not be able to do. Counted like a sign-in.
 async fn is_own_password(app: &App, viewer: &Viewer, typed: &str) -> Result<bool> {
-    use super::sign_in::throttle::{self, Subject};
+    let subject = [Subject::step("again", &viewer.account_id)];
     let mut conn = app.db.conn().await?;
-    let subject = Subject::account(&format!("{} again", viewer.account_id));
-    if let Some(seconds) = throttle::claim(&mut conn, std::slice::from_ref(&subject)).await? {
-        return Err(Error::Wait(
-            Text::new("sign_in.too_many").with("seconds", seconds),
-            seconds,
-        ));
+    if let Some(seconds) = throttle::claim(&mut conn, &subject).await? {
+        return Err(too_many(seconds));
     }
     let known = users::credentials_by_id(&mut conn, &viewer.account_id).await?;
+    // Others may need the connection while this one waits for its turn to hash.
+    drop(conn);
     let hash = known.as_ref().map(|account| account.password_hash.as_str());
     let right = password::check(typed, hash).await? != Checked::Wrong;
+    let mut conn = app.db.conn().await?;
     if right {
-        throttle::succeed(&mut conn, std::slice::from_ref(&subject), &subject).await?;
+        throttle::succeed(&mut conn, &subject, &subject[0]).await?;
+    } else {
+        let entry = Entry::by(&viewer.actor(app), Action::PasswordChange)
+            .on(of(viewer))
+            .refused();
+        audit::record(&mut conn, &entry).await?;
     }
     Ok(right)
 }
@@ -216,9 +203,10 @@ async fn is_own_password(app: &App, viewer: &Viewer, typed: &str) -> Result<bool
 /// `POST /security/sessions/{session_id}/end`
 #[handler]
 async fn end_one(hx: Hx, viewer: Viewer, app: Data<&App>, Path(session_id): Path<String>) -> Result<Response> {
+    let session_id = known_id(&session_id, "security.session_missing")?;
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    if sessions::end_one(&mut tx, &viewer.account_id, &session_id).await? {
+    if sessions::end_one(&mut tx, &viewer.account_id, session_id).await? {
         audit::record(
             &mut tx,
             &Entry::by(&viewer.actor(&app), Action::SessionEnd).on(of(&viewer)),

@@ -1,7 +1,7 @@
 //! 两步验证: codes of an app (TOTP, RFC 6238), and recovery codes for when the device is lost.
 
 use askama::Template;
-use mysql_async::{Transaction, TxOpts};
+use mysql_async::{Conn, Transaction, TxOpts};
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem::{Request, Response, handler};
@@ -18,7 +18,7 @@ use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::secret;
 use crate::people::sessions::{self, HalfWay, Viewer};
 use crate::people::sign_in::throttle::{self, Subject};
-use crate::people::sign_in::{admit_proven, destination, with_cookies};
+use crate::people::sign_in::{admit_proven, browser_cookie, destination, too_many, with_cookies};
 use crate::people::users::queries::{self as users, SecondFactor};
 use crate::seal::{self, Key, Place, Seal};
 use crate::web::{Form, Hx, Mistakes, filters};
@@ -27,10 +27,10 @@ const CODES: usize = 10;
 
 pub fn routes() -> Vec<Address> {
     vec![
-        post("/security/second-factor", Access::Signed, create),
+        post("/security/second-factor", Access::Signed, create).in_person(),
         get("/security/second-factor", Access::Signed, show),
-        post("/security/second-factor/confirmation", Access::Signed, confirm),
-        post("/security/second-factor/removal", Access::Signed, remove),
+        post("/security/second-factor/confirmation", Access::Signed, confirm).in_person(),
+        post("/security/second-factor/removal", Access::Signed, remove).in_person(),
         get("/sign-in/code", Access::Guest, ask),
         post("/sign-in/code", Access::Guest, check),
     ]
@@ -70,7 +70,7 @@ fn totp(app: &App, account_id: &str, name: &str, factor: &SecondFactor) -> Resul
     let Some(sealed) = &factor.totp_secret else {
         return Ok(None);
     };
-    let secret = app.seal.open_sealed(place(account_id), sealed)?;
+    let secret = app.seal.open_sealed(place(account_id), sealed).map_err(ours)?;
     // A colon would part the label that apps show.
     let label = name.replace(':', " ");
     let built = Builder::new()
@@ -90,12 +90,13 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
         return wrong_password(&hx, &app, &viewer).await;
     }
     let mut conn = app.db.conn().await?;
+    let is_alone = !sessions::queries::others_run(&mut conn, &app.install.id).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let key = app.seal.sealing_key(&mut tx, is_alone).await.map_err(ours)?;
     let account = users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
     if account.has_two_factor {
         return Err(Error::Conflict(Text::new("security.two_factor_is_on")));
     }
-    let key = app.seal.sealing_key(&mut tx).await?;
     let sealed = seal::seal(&key, place(&viewer.account_id), &secret::bytes::<20>()?)?;
     users::set_second_factor(&mut tx, &viewer.account_id, Some(&sealed), false).await?;
     tx.commit().await?;
@@ -112,7 +113,7 @@ async fn wrong_password(hx: &Hx, app: &App, viewer: &Viewer) -> Result<Response>
 #[handler]
 async fn show(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response> {
     match Show::of(&app, &viewer).await? {
-        Some(page) => hx.render(&page, &page.as_form()),
+        Some(page) => hx.secret(StatusCode::OK, &page, &page.as_form()),
         None => Ok(hx.see_other("/security")),
     }
 }
@@ -141,9 +142,8 @@ impl Show {
         let picture = picture
             .find("<svg")
             .map_or_else(String::new, |start| picture[start..].to_owned());
-        let bytes = app
-            .seal
-            .open_sealed(place(&viewer.account_id), &factor.totp_secret.unwrap_or_default())?;
+        let sealed = factor.totp_secret.unwrap_or_default();
+        let bytes = app.seal.open_sealed(place(&viewer.account_id), &sealed).map_err(ours)?;
         Ok(Some(Show {
             picture,
             secret: TotpSecret::from(bytes).to_base32(),
@@ -156,36 +156,41 @@ impl Show {
 #[handler]
 async fn confirm(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let subject = Subject::account(&format!("{} code", viewer.account_id));
+    let subject = Subject::step("confirm", &viewer.account_id);
     counted(&mut conn, &subject).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
+    let account = users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
+    if account.has_two_factor {
+        return Err(Error::Conflict(Text::new("security.two_factor_is_on")));
+    }
+    let entry = Entry::by(&viewer.actor(&app), Action::TwoFactorOn).on(of(&viewer));
     if !is_code(&mut tx, &app, (&viewer.account_id, &viewer.name), form.text("code")).await? {
-        tx.rollback().await?;
-        let mut page = Show::of(&app, &viewer)
-            .await?
-            .ok_or_else(|| Error::NotFound(Text::new("error.not_found")))?;
+        audit::record(&mut tx, &entry.refused()).await?;
+        tx.commit().await?;
+        let mut page = Show::of(&app, &viewer).await?.ok_or(Error::SignIn)?;
         page.mistakes.note("code", Text::new("sign_in.wrong_code"));
-        return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
+        return hx.secret(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
     throttle::succeed(&mut tx, std::slice::from_ref(&subject), &subject).await?;
+    let codes = switch_on(&mut tx, &viewer.account_id).await?;
+    audit::record(&mut tx, &entry).await?;
+    tx.commit().await?;
+    let page = Codes { codes };
+    hx.secret(StatusCode::OK, &page, &page.as_shown())
+}
+
+/// The secret counts from now on; returns the recovery codes.
+async fn switch_on(tx: &mut Transaction<'_>, account_id: &str) -> Result<Vec<String>> {
     let mut codes = Vec::with_capacity(CODES);
     for _ in 0..CODES {
         codes.push(secret::readable::<16>()?);
     }
     let hashes: Vec<String> = codes.iter().map(|code| hash_of(code)).collect();
-    let factor = users::second_factor(&mut tx, &viewer.account_id).await?;
+    let factor = users::second_factor(tx, account_id).await?;
     let sealed = factor.and_then(|factor| factor.totp_secret);
-    users::set_second_factor(&mut tx, &viewer.account_id, sealed.as_deref(), true).await?;
-    users::set_recovery_codes(&mut tx, &viewer.account_id, &hashes).await?;
-    audit::record(
-        &mut tx,
-        &Entry::by(&viewer.actor(&app), Action::TwoFactorOn).on(of(&viewer)),
-    )
-    .await?;
-    tx.commit().await?;
-    let page = Codes { codes };
-    hx.render(&page, &page.as_shown())
+    users::set_second_factor(tx, account_id, sealed.as_deref(), true).await?;
+    users::set_recovery_codes(tx, account_id, &hashes).await?;
+    Ok(codes)
 }
 
 /// `POST /security/second-factor/removal`
@@ -228,19 +233,13 @@ async fn check(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Res
         return Ok(hx.see_other("/sign-in"));
     };
     let mut conn = app.db.conn().await?;
-    let subject = Subject::account(&format!("{} code", half.account_id));
+    let subject = Subject::step("code", &half.account_id);
     counted(&mut conn, &subject).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = users::locked(&mut tx, &half.account_id).await?.ok_or(Error::SignIn)?;
-    let typed = form.text("code");
-    let by_app = is_code(&mut tx, &app, (&half.account_id, &half.name), typed).await?;
-    let by_code = !by_app && users::use_recovery_code(&mut tx, &half.account_id, &hash_of(typed)).await?;
-    if !(by_app || by_code) {
-        let actor = stranger(&app, half, req);
-        let entry = Entry::by(&actor, Action::SignIn)
-            .on(Object::new("sign_in", "wrong_code", ""))
-            .refused();
-        audit::record(&mut tx, &entry).await?;
+    if !is_second_factor(&mut tx, &app, (half, req), form.text("code")).await? {
+        let entry = Entry::by(&stranger(&app, half, req), Action::SignIn);
+        audit::record(&mut tx, &entry.on(Object::new("sign_in", "wrong_code", "")).refused()).await?;
         tx.commit().await?;
         let mut page = Ask {
             back: form.text("back").to_owned(),
@@ -250,15 +249,26 @@ async fn check(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Res
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
     throttle::succeed(&mut tx, std::slice::from_ref(&subject), &subject).await?;
-    if by_code {
-        let actor = stranger(&app, half, req);
-        let object = Object::new("account", &half.account_id, &half.name);
-        audit::record(&mut tx, &Entry::by(&actor, Action::RecoveryCode).on(object)).await?;
-    }
     let who = (half.account_id.as_str(), half.name.as_str(), account.role);
-    let cookies = admit_proven(&mut tx, &app, req, who).await?;
+    let cookies = admit_proven(&mut tx, &app, req, (who, browser_cookie(req))).await?;
     tx.commit().await?;
     Ok(with_cookies(hx.see_other(&destination(form.text("back"))), &cookies))
+}
+
+/// A recovery code, which needs no key, or the app's code. Either is used up.
+async fn is_second_factor(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    (half, req): (&HalfWay, &Request),
+    typed: &str,
+) -> Result<bool> {
+    if !users::use_recovery_code(tx, &half.account_id, &hash_of(typed)).await? {
+        return is_code(tx, app, (&half.account_id, &half.name), typed).await;
+    }
+    let object = Object::new("account", &half.account_id, &half.name);
+    let entry = Entry::by(&stranger(app, half, req), Action::RecoveryCode).on(object);
+    audit::record(tx, &entry).await?;
+    Ok(true)
 }
 
 fn stranger(app: &App, half: &HalfWay, req: &Request) -> Actor {
@@ -272,13 +282,18 @@ fn stranger(app: &App, half: &HalfWay, req: &Request) -> Actor {
     }
 }
 
-async fn counted(conn: &mut mysql_async::Conn, subject: &Subject) -> Result<()> {
+async fn counted(conn: &mut Conn, subject: &Subject) -> Result<()> {
     match throttle::claim(conn, std::slice::from_ref(subject)).await? {
         None => Ok(()),
-        Some(seconds) => Err(Error::Wait(
-            Text::new("sign_in.too_many").with("seconds", seconds),
-            seconds,
-        )),
+        Some(seconds) => Err(too_many(seconds)),
+    }
+}
+
+/// That a key is missing is for the log; whoever signs in cannot mend it and need not know where it should be.
+fn ours(error: Error) -> Error {
+    match error {
+        Error::Invalid(_) => Error::Internal(error.into()),
+        other => other,
     }
 }
 
@@ -294,6 +309,18 @@ async fn is_code(tx: &mut Transaction<'_>, app: &App, (account_id, name): (&str,
         Some(step) => Ok(users::use_step(tx, account_id, step).await?),
         None => Ok(false),
     }
+}
+
+/// Drops every secret, when they cannot be opened any more; returns how many.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn forget_all(tx: &mut Transaction<'_>) -> Result<usize> {
+    let secrets = users::sealed(tx).await?;
+    for (account_id, _) in &secrets {
+        users::remove_second_factor(tx, account_id).await?;
+    }
+    Ok(secrets.len())
 }
 
 /// Seals every secret anew; returns how many.

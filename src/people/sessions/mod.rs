@@ -1,6 +1,7 @@
 //! Who is asking: sessions behind cookies and tokens behind `Authorization`, both in the shared database, so that any
 //! server knows whom any other has let in.
 
+pub mod beside;
 pub mod queries;
 mod shown;
 
@@ -20,11 +21,12 @@ use super::role::Role;
 use super::{People, secret};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
+use crate::web::guard::bearer;
 use crate::web::layout::Reader;
 use queries::{Holder, Origin};
 use shown::{FORM_COOKIE, Shown};
 
-pub use shown::{cookie, cookie_name, origin};
+pub use shown::{cookie, cookie_name, cookie_value, origin};
 
 /// A session ends after this long without a page, and after the absolute limit in any case.
 pub const IDLE_HOURS: u32 = 8;
@@ -137,21 +139,25 @@ pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Resu
     Ok(answer)
 }
 
-/// Whether a request shows a token of at least that role, for addresses that answer without asking who it is.
+/// Whether a request shows a token of at least that role, for addresses that answer without asking who it is. Without a
+/// token the database is not asked.
 ///
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
-pub async fn shows_token(conn: &mut Conn, req: &Request, least: Role) -> Result<bool> {
-    let Some(token) = req
-        .header(header::AUTHORIZATION)
-        .and_then(|said| said.strip_prefix("Bearer "))
-    else {
+pub async fn shows_token(app: &App, req: &Request, least: Role) -> Result<bool> {
+    let Some(token) = bearer(req) else {
         return Ok(false);
     };
-    let holder = queries::token_holder(conn, &secret::hash(token.trim()), "").await?;
-    Ok(holder.is_some_and(|holder| holder.account_role.min(holder.token_role) >= least))
+    let mut conn = app.db.conn().await?;
+    let Some(holder) = queries::token_holder(&mut conn, &secret::hash(token), "").await? else {
+        return Ok(false);
+    };
+    drop(conn);
+    note_token(app, &holder, &origin(req, app)).await;
+    Ok(holder.account_role.min(holder.token_role) >= least)
 }
 
+/// What the database says of whoever shows this.
 async fn look(app: &App, people: &People, shown: &Shown) -> Result<Arc<Found>> {
     let hashes = shown.hashes();
     let key = format!("{}{}", hashes.concat(), shown.token.as_deref().unwrap_or_default());
@@ -178,6 +184,9 @@ async fn look(app: &App, people: &People, shown: &Shown) -> Result<Arc<Found>> {
         Ok(found)
     });
     let found = found.await?;
+    for holder in found.holders.iter().filter(|holder| !holder.pending) {
+        people.recent.note(&holder.token_hash, holder.role);
+    }
     if found.anybody {
         people.anybody.store(true, Ordering::Relaxed);
     }

@@ -62,6 +62,18 @@ pub async fn token_holder(conn: &mut Conn, hash: &str, install_id: &str) -> mysq
     .await
 }
 
+/// Whether another server of this database may be running: one that has not said that it stopped.
+pub async fn others_run(conn: &mut Conn, install_id: &str) -> mysql_async::Result<bool> {
+    let other: Option<u8> = conn
+        .exec_first(
+            "select 1 from cluster where install_id <> ? and removed_at is null \
+             and (stopped_at is null or stopped_at < beat_at) limit 1",
+            (install_id,),
+        )
+        .await?;
+    Ok(other.is_some())
+}
+
 /// What is kept of where a session comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
@@ -220,11 +232,23 @@ pub async fn remove_token(
     Ok(name)
 }
 
-/// Drops what is past its time; at most a thousand at once, the next tick goes on.
-pub async fn sweep(conn: &mut Conn) -> mysql_async::Result<()> {
-    let sql = format!(
-        "delete from session where expires_at < utc_timestamp(6) \
-         or seen_at < utc_timestamp(6) - interval {IDLE_HOURS} hour limit 1000"
-    );
-    conn.query_drop(sql).await
+/// Drops what is past its time, a thousand rows at most; returns how many.
+pub async fn sweep(conn: &mut Conn) -> mysql_async::Result<u64> {
+    conn.query_drop("delete from session where expires_at < utc_timestamp(6) limit 500")
+        .await?;
+    let expired = conn.affected_rows();
+    let idle = format!("delete from session where seen_at < utc_timestamp(6) - interval {IDLE_HOURS} hour limit 500");
+    conn.query_drop(idle).await?;
+    Ok(expired + conn.affected_rows())
+}
+
+/// Takes all of a person's tokens away, when somebody else may have made one.
+pub async fn remove_tokens(tx: &mut Transaction<'_>, account_id: &str) -> mysql_async::Result<()> {
+    tx.exec_drop("delete from api_token where account_id = ?", (account_id,))
+        .await
+}
+
+pub async fn count_tokens(tx: &mut Transaction<'_>, account_id: &str) -> mysql_async::Result<u64> {
+    let sql = "select count(*) from api_token where account_id = ?";
+    Ok(tx.exec_first(sql, (account_id,)).await?.unwrap_or(0))
 }

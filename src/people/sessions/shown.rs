@@ -6,7 +6,7 @@ use poem::http::header;
 use super::queries::Origin;
 use crate::app::App;
 use crate::people::secret;
-use crate::web::guard::{client_address, is_https};
+use crate::web::guard::{bearer, client_address, is_https};
 
 /// Sessions of that many servers in one browser are looked at (cookies do not know ports).
 const COOKIES: usize = 4;
@@ -27,25 +27,19 @@ impl Shown {
     pub fn of(req: &Request, app: &App) -> Shown {
         let own = cookie_name(app);
         let (mut sessions, mut form) = (Vec::new(), None);
-        let cookies = req.headers().get_all(header::COOKIE).iter();
-        let cookies = cookies.filter_map(|value| value.to_str().ok());
-        for cookie in cookies.flat_map(cookie::Cookie::split_parse).flatten() {
-            let (name, value) = (cookie.name(), cookie.value());
+        for (name, value) in cookies(req) {
             if name == FORM_COOKIE {
-                form = Some(value.to_owned());
+                form = Some(value);
             } else if name.starts_with(PREFIX) && value.len() == 64 {
-                sessions.push((name.to_owned(), value.to_owned()));
+                sessions.push((name, value));
             }
         }
         sessions.sort_by_key(|(name, _)| *name != own);
         sessions.truncate(COOKIES);
-        let bearer = req
-            .header(header::AUTHORIZATION)
-            .and_then(|said| said.strip_prefix("Bearer "));
         Shown {
             sessions,
             form: form.filter(|value| value.len() == 64),
-            token: bearer.map(|token| secret::hash(token.trim())),
+            token: bearer(req).map(secret::hash),
             origin: origin(req, app),
             is_https: is_https(req),
         }
@@ -61,6 +55,21 @@ impl Shown {
         }
         hashes
     }
+}
+
+fn cookies(req: &Request) -> impl Iterator<Item = (String, String)> {
+    let headers = req.headers().get_all(header::COOKIE).iter();
+    let parsed = headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(cookie::Cookie::split_parse)
+        .flatten();
+    parsed.map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
+}
+
+/// A secret of ours that a cookie carries.
+pub fn cookie_value(req: &Request, name: &str) -> Option<String> {
+    let found = cookies(req).find(|(known, _)| known == name);
+    found.map(|(_, value)| value).filter(|value| value.len() == 64)
 }
 
 /// Where a request comes from, as sessions and the audit trail keep it.

@@ -3,7 +3,7 @@
 pub mod throttle;
 
 use askama::Template;
-use mysql_async::TxOpts;
+use mysql_async::{Transaction, TxOpts};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
 use poem::{Request, Response, handler};
@@ -29,7 +29,7 @@ pub fn routes() -> Vec<Address> {
     vec![
         get("/sign-in", Access::Guest, new),
         post("/sign-in", Access::Guest, create),
-        post("/sign-out", Access::Signed, remove),
+        post("/sign-out", Access::Signed, remove).always(),
     ]
 }
 
@@ -63,7 +63,12 @@ fn new(hx: Hx, req: &Request) -> Result<Response> {
 async fn create(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Response> {
     let name: String = form.text("name").chars().take(50).collect();
     let mut attempt = Attempt::of(&app, req, &name).await?;
-    let Some(account) = attempt.right(form.exact("password")).await? else {
+    let account = attempt.right(form.exact("password")).await?;
+    let cookies = match &account {
+        Some(account) => attempt.admit(account, req).await?,
+        None => None,
+    };
+    let (Some(account), Some(cookies)) = (account, cookies) else {
         let mut page = SignIn {
             name,
             back: form.text("back").to_owned(),
@@ -72,7 +77,6 @@ async fn create(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Re
         page.mistakes.note("password", Text::new("sign_in.wrong"));
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     };
-    let cookies = attempt.admit(&account, req).await?;
     let back = destination(form.text("back"));
     let to = match account.has_two_factor {
         true => format!("/sign-in/code?{}", sessions_back(&back)),
@@ -122,8 +126,8 @@ struct Attempt<'a> {
     actor: Actor,
     subjects: Vec<Subject>,
     own: Subject,
-    /// The cookie of a browser that knows the account, as it is or new.
-    browser: String,
+    /// The cookie of a browser that may know the account.
+    browser: Option<String>,
     new_hash: Option<String>,
 }
 
@@ -131,25 +135,18 @@ impl<'a> Attempt<'a> {
     async fn of(app: &'a App, req: &Request, name: &str) -> Result<Attempt<'a>> {
         let origin = sessions::origin(req, app);
         let mut conn = app.db.conn().await?;
-        let account = users::credentials(&mut conn, name).await?;
-        let shown = browser_cookie(req);
-        let known = match (&account, &shown) {
-            (Some(account), Some(cookie)) => {
-                users::is_known_browser(&mut conn, &secret::hash(cookie), &account.account_id).await?
-            }
-            _ => false,
-        };
-        let browser = match shown {
-            Some(cookie) if known => cookie,
-            _ => secret::random()?,
-        };
-        let own = match known {
-            true => Subject::browser(&secret::hash(&browser)),
-            false => Subject::account(name),
+        let shown = sessions::cookie_value(req, BROWSER_COOKIE);
+        let hash = secret::hash(shown.as_deref().unwrap_or_default());
+        let candidate = users::candidate(&mut conn, name, &hash).await?;
+        let account = candidate.account;
+        let own = match &account {
+            Some(account) if candidate.is_known => Subject::browser(&hash, &account.account_id),
+            _ => Subject::account(&candidate.folded),
         };
         let mut subjects = vec![own.clone()];
-        if !known && !origin.address.is_empty() {
-            subjects.push(Subject::address(&origin.address));
+        // First, so that an address that has to wait delays no account.
+        if !candidate.is_known && !origin.address.is_empty() {
+            subjects.insert(0, Subject::address(&origin.address));
         }
         // What a stranger types as a name may be a password, so only a name that exists is written down.
         let actor = Actor {
@@ -164,13 +161,12 @@ impl<'a> Attempt<'a> {
             ..Actor::default()
         };
         if let Some(seconds) = throttle::claim(&mut conn, &subjects).await? {
-            audit::record(
+            audit::record_seldom(
                 &mut conn,
                 &Entry::by(&actor, Action::SignIn).on(tried("too_many")).refused(),
             )
             .await?;
-            let text = Text::new("sign_in.too_many").with("seconds", seconds);
-            return Err(Error::Wait(text, seconds));
+            return Err(too_many(seconds));
         }
         Ok(Attempt {
             app,
@@ -178,7 +174,7 @@ impl<'a> Attempt<'a> {
             actor,
             subjects,
             own,
-            browser,
+            browser: shown,
             new_hash: None,
         })
     }
@@ -186,60 +182,89 @@ impl<'a> Attempt<'a> {
     /// The account, if the password is right and it may sign in. Takes as long if there is none.
     async fn right(&mut self, password: &str) -> Result<Option<Credentials>> {
         let known = self.account.as_ref().filter(|account| !account.is_disabled);
-        let checked = password::check(password, known.map(|account| account.password_hash.as_str())).await?;
+        let checked = password::check(password, known.map(|account| account.password_hash.as_str())).await;
         match (checked, known) {
-            (Checked::Right { new_hash }, Some(account)) => {
+            (Ok(Checked::Right { new_hash }), Some(account)) => {
                 self.new_hash = new_hash;
                 Ok(Some(account.clone()))
             }
-            _ => {
-                let mut conn = self.app.db.conn().await?;
-                let entry = Entry::by(&self.actor, Action::SignIn).on(tried("wrong")).refused();
-                audit::record(&mut conn, &entry).await?;
+            (Ok(_), _) => {
+                self.wrong().await?;
                 Ok(None)
+            }
+            (Err(busy), _) => {
+                throttle::forgive(&mut self.app.db.conn().await?, &self.subjects).await?;
+                Err(busy)
             }
         }
     }
 
-    /// Starts the session (or the wait for the second factor) and returns its cookies.
-    async fn admit(self, account: &Credentials, req: &Request) -> Result<Vec<String>> {
+    async fn wrong(&self) -> Result<()> {
+        let entry = Entry::by(&self.actor, Action::SignIn).on(tried("wrong")).refused();
+        audit::record(&mut self.app.db.conn().await?, &entry).await?;
+        Ok(())
+    }
+
+    /// Starts the session (or the wait for the second factor) and returns its cookies; none when the account changed
+    /// while its password was checked.
+    async fn admit(self, account: &Credentials, req: &Request) -> Result<Option<Vec<String>>> {
         let (origin, https) = (sessions::origin(req, self.app), is_https(req));
         let mut conn = self.app.db.conn().await?;
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        let mut cookies = sessions::end_all_shown(&mut tx, self.app, req).await?;
-        throttle::succeed(&mut tx, &self.subjects, &self.own).await?;
-        let pending = account.has_two_factor;
-        let session = sessions::start(&mut tx, self.app, &account.account_id, pending, (&origin, https)).await?;
-        cookies.push(session);
-        if !pending {
-            users::signed_in(&mut tx, &account.account_id, self.new_hash.as_deref()).await?;
-            users::remember_browser(&mut tx, &secret::hash(&self.browser), &account.account_id).await?;
-            cookies.push(remembering(self.app, &self.browser, https));
-            let actor = Actor {
-                role: account.role.code().to_owned(),
-                ..self.actor
-            };
-            audit::record(&mut tx, &Entry::by(&actor, Action::SignIn)).await?;
+        if users::locked_credentials(&mut tx, &account.account_id).await?.as_ref() != Some(account) {
+            tx.rollback().await?;
+            self.wrong().await?;
+            return Ok(None);
         }
+        throttle::succeed(&mut tx, &self.subjects, &self.own).await?;
+        let cookies = if account.has_two_factor {
+            let mut cookies = sessions::end_all_shown(&mut tx, self.app, req).await?;
+            cookies.push(sessions::start(&mut tx, self.app, &account.account_id, true, (&origin, https)).await?);
+            cookies
+        } else {
+            users::signed_in(&mut tx, &account.account_id, self.new_hash.as_deref()).await?;
+            let who = (account.account_id.as_str(), account.name.as_str(), account.role);
+            admit_proven(&mut tx, self.app, req, (who, self.browser)).await?
+        };
         tx.commit().await?;
-        Ok(cookies)
+        Ok(Some(cookies))
     }
 }
 
-/// Signs somebody in who has just proven who they are in another way (set-up, second factor); returns the cookies.
+/// What somebody is told who tried too often.
+pub(super) fn too_many(seconds: u64) -> Error {
+    Error::Wait(Text::new("sign_in.too_many").with("seconds", seconds), seconds)
+}
+
+/// The cookie of a browser that knows an account.
+pub(super) fn browser_cookie(req: &Request) -> Option<String> {
+    sessions::cookie_value(req, BROWSER_COOKIE)
+}
+
+/// Signs somebody in who has just proven who they are; returns the cookies. `browser` is the cookie of one that may know
+/// other accounts already.
 pub(super) async fn admit_proven(
-    tx: &mut mysql_async::Transaction<'_>,
+    tx: &mut Transaction<'_>,
     app: &App,
     req: &Request,
-    (account_id, name, role): (&str, &str, Role),
+    ((account_id, name, role), browser): ((&str, &str, Role), Option<String>),
 ) -> Result<Vec<String>> {
     let (origin, https) = (sessions::origin(req, app), is_https(req));
     let mut cookies = sessions::end_all_shown(tx, app, req).await?;
     cookies.push(sessions::start(tx, app, account_id, false, (&origin, https)).await?);
-    let browser = secret::random()?;
+    let browser = match browser {
+        Some(browser) => browser,
+        None => secret::random()?,
+    };
     users::signed_in(tx, account_id, None).await?;
     users::remember_browser(tx, &secret::hash(&browser), account_id).await?;
-    cookies.push(remembering(app, &browser, https));
+    cookies.push(sessions::cookie(
+        app,
+        BROWSER_COOKIE,
+        &browser,
+        Some(BROWSER_SECONDS),
+        https,
+    ));
     let actor = Actor {
         account_id: account_id.to_owned(),
         name: name.to_owned(),
@@ -249,17 +274,6 @@ pub(super) async fn admit_proven(
     };
     audit::record(tx, &Entry::by(&actor, Action::SignIn)).await?;
     Ok(cookies)
-}
-
-fn remembering(app: &App, browser: &str, https: bool) -> String {
-    sessions::cookie(app, BROWSER_COOKIE, browser, Some(BROWSER_SECONDS), https)
-}
-
-fn browser_cookie(req: &Request) -> Option<String> {
-    let value = req.header(header::COOKIE)?;
-    let cookies = cookie::Cookie::split_parse(value).flatten();
-    let found = cookies.into_iter().find(|cookie| cookie.name() == BROWSER_COOKIE)?;
-    (found.value().len() == 64).then(|| found.value().to_owned())
 }
 
 fn tried(how: &str) -> Object {

@@ -1,5 +1,6 @@
 //! 用户管理: the accounts, for super admins.
 
+pub mod credentials;
 pub mod queries;
 
 use askama::Template;
@@ -14,32 +15,26 @@ use super::access::{Access, Address, get, post};
 use super::audit::{self, Action, Entry, Object, Secret};
 use super::role::Role;
 use super::sessions::{Viewer, queries as sessions};
-use super::{password, secret};
+use super::{known_id, password, secret};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::web::{Form, Hx, Mistakes, filters};
+use credentials::Shown;
 use queries::{Account, New};
 
 const PAGE: u64 = 50;
 const LONGEST_NAME: usize = 50;
 
 pub fn routes() -> Vec<Address> {
-    vec![
+    let own = vec![
         get("/users", Access::SuperAdmin, index),
         post("/users", Access::SuperAdmin, create),
         get("/users/new", Access::SuperAdmin, new),
         get("/users/:account_id", Access::SuperAdmin, edit),
         post("/users/:account_id", Access::SuperAdmin, update),
-        post("/users/:account_id/disabling", Access::SuperAdmin, disable),
-        post("/users/:account_id/enabling", Access::SuperAdmin, enable),
-        post("/users/:account_id/password", Access::SuperAdmin, reset_password),
-        post(
-            "/users/:account_id/second-factor-removal",
-            Access::SuperAdmin,
-            remove_second_factor,
-        ),
-    ]
+    ];
+    own.into_iter().chain(credentials::routes()).collect()
 }
 
 #[derive(Template)]
@@ -69,15 +64,6 @@ struct Edit {
     theirs: Option<Account>,
     is_own: bool,
     mistakes: Mistakes,
-}
-
-/// A password that was made for somebody; shown this once.
-#[derive(Template)]
-#[template(path = "people/user_password.html", blocks = ["shown"])]
-struct Shown {
-    account_id: String,
-    name: String,
-    password: String,
 }
 
 /// `GET /users`
@@ -169,7 +155,7 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
         name: page.name,
         password,
     };
-    hx.render(&page, &page.as_shown())
+    hx.secret(StatusCode::OK, &page, &page.as_shown())
 }
 
 impl NewUser {
@@ -177,9 +163,8 @@ impl NewUser {
         if let Some(mistake) = name_mistake(&self.name) {
             self.mistakes.note("name", mistake);
         }
-        if self.display_name.chars().count() > LONGEST_NAME {
-            self.mistakes
-                .note("display_name", Text::new("users.long").with("most", LONGEST_NAME));
+        if let Some(mistake) = display_name_mistake(&self.display_name) {
+            self.mistakes.note("display_name", mistake);
         }
         if let Some(weakness) = password::weakness(password, &self.name) {
             self.mistakes.note("password", weakness);
@@ -191,9 +176,16 @@ impl NewUser {
 pub fn name_mistake(name: &str) -> Option<Text> {
     match name.chars().count() {
         0 => Some(Text::new("users.name_missing")),
-        1..=LONGEST_NAME if !name.chars().any(char::is_control) => None,
-        _ => Some(Text::new("users.long").with("most", LONGEST_NAME)),
+        _ => display_name_mistake(name),
     }
+}
+
+/// What is wrong with what somebody wants to be called, if anything.
+pub fn display_name_mistake(name: &str) -> Option<Text> {
+    if name.chars().any(char::is_control) {
+        return Some(Text::new("users.control"));
+    }
+    (name.chars().count() > LONGEST_NAME).then(|| Text::new("users.long").with("most", LONGEST_NAME))
 }
 
 async fn insert(app: &App, viewer: &Viewer, page: &NewUser, password: &str) -> Result<String> {
@@ -229,8 +221,9 @@ fn missing() -> Error {
 /// `GET /users/{account_id}`
 #[handler]
 async fn edit(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
+    let account_id = known_id(&account_id, "users.missing")?;
     let mut conn = app.db.conn().await?;
-    let account = queries::by_id(&mut conn, &account_id).await?.ok_or_else(missing)?;
+    let account = queries::by_id(&mut conn, account_id).await?.ok_or_else(missing)?;
     let page = Edit {
         is_own: account.account_id == viewer.account_id,
         account,
@@ -249,35 +242,45 @@ async fn update(
     form: Form,
     Path(account_id): Path<String>,
 ) -> Result<Response> {
+    let account_id = known_id(&account_id, "users.missing")?;
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let known = queries::locked(&mut tx, &account_id).await?.ok_or_else(missing)?;
-    let mut wanted = known.clone();
-    wanted.display_name = form.text("display_name").to_owned();
-    wanted.role = Role::parse(form.text("role")).unwrap_or(known.role);
-    wanted.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
-    let mut mistakes = Mistakes::default();
-    if wanted.display_name.chars().count() > LONGEST_NAME {
-        mistakes.note("display_name", Text::new("users.long").with("most", LONGEST_NAME));
-    }
-    let demoted = known.role == Role::SuperAdmin && wanted.role != Role::SuperAdmin;
-    if demoted && is_last_super_admin(&mut tx, &account_id).await? {
-        mistakes.note("role", Text::new("users.last_super_admin"));
-    }
-    if mistakes.is_empty() && save(&mut tx, &viewer, &app, &known, &wanted).await? {
+    let is_last = is_last_super_admin(&mut tx, account_id).await?;
+    let known = queries::locked(&mut tx, account_id).await?.ok_or_else(missing)?;
+    let mut page = Edit::wanted(&known, &form, &viewer);
+    if is_last && page.account.role != Role::SuperAdmin {
+        page.mistakes.note("role", Text::new("users.last_super_admin"));
+        let entry = Entry::by(&viewer.actor(&app), Action::AccountUpdate).on(of(&known));
+        audit::record(&mut tx, &entry.refused()).await?;
+    } else if page.mistakes.is_empty() && save(&mut tx, &viewer, &app, &known, &page.account).await? {
         tx.commit().await?;
         return Ok(hx.see_other("/users"));
     }
-    let theirs = (wanted.row_version != known.row_version).then(|| known.clone());
+    tx.commit().await?;
+    page.theirs = (page.account.row_version != known.row_version).then(|| known.clone());
     // What was typed stays; saving again then goes over what is shown beside it.
-    wanted.row_version = known.row_version;
-    let page = Edit {
-        is_own: account_id == viewer.account_id,
-        account: wanted,
-        theirs,
-        mistakes,
-    };
+    page.account.row_version = known.row_version;
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
+}
+
+impl Edit {
+    /// What the form asks for.
+    fn wanted(known: &Account, form: &Form, viewer: &Viewer) -> Edit {
+        let mut account = known.clone();
+        account.display_name = form.text("display_name").to_owned();
+        account.role = Role::parse(form.text("role")).unwrap_or(known.role);
+        account.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
+        let mut mistakes = Mistakes::default();
+        if let Some(mistake) = display_name_mistake(&account.display_name) {
+            mistakes.note("display_name", mistake);
+        }
+        Edit {
+            is_own: account.account_id == viewer.account_id,
+            account,
+            theirs: None,
+            mistakes,
+        }
+    }
 }
 
 /// False when somebody else saved since the form was shown.
@@ -308,84 +311,4 @@ pub async fn is_last_super_admin(tx: &mut Transaction<'_>, account_id: &str) -> 
 
 fn of(account: &Account) -> Object {
     Object::new("account", &account.account_id, &account.name)
-}
-
-/// `POST /users/{account_id}/disabling`
-#[handler]
-async fn disable(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
-    switch(&app, &viewer, &account_id, true).await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
-}
-
-/// `POST /users/{account_id}/enabling`
-#[handler]
-async fn enable(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
-    switch(&app, &viewer, &account_id, false).await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
-}
-
-async fn switch(app: &App, viewer: &Viewer, account_id: &str, disabled: bool) -> Result<()> {
-    let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let account = queries::locked(&mut tx, account_id).await?.ok_or_else(missing)?;
-    if account.disabled_at.is_some() == disabled {
-        return Ok(());
-    }
-    if disabled && is_last_super_admin(&mut tx, account_id).await? {
-        return Err(Error::Conflict(Text::new("users.last_super_admin")));
-    }
-    queries::set_disabled(&mut tx, account_id, disabled, &viewer.name).await?;
-    sessions::end_others(&mut tx, account_id, "").await?;
-    let action = if disabled {
-        Action::AccountDisable
-    } else {
-        Action::AccountEnable
-    };
-    audit::record(&mut tx, &Entry::by(&viewer.actor(app), action).on(of(&account))).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// `POST /users/{account_id}/password`: a new one, made here and shown once; every session of theirs ends.
-#[handler]
-async fn reset_password(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
-    let made = secret::readable::<16>()?;
-    let hash = password::hash(&made).await?;
-    let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let account = queries::locked(&mut tx, &account_id).await?.ok_or_else(missing)?;
-    queries::set_password(&mut tx, &account_id, &hash, &viewer.name).await?;
-    sessions::end_others(&mut tx, &account_id, "").await?;
-    let entry = Entry::by(&viewer.actor(&app), Action::PasswordReset)
-        .on(of(&account))
-        .change("password", Secret, Secret);
-    audit::record(&mut tx, &entry).await?;
-    tx.commit().await?;
-    let page = Shown {
-        account_id,
-        name: account.name,
-        password: made,
-    };
-    hx.render(&page, &page.as_shown())
-}
-
-/// `POST /users/{account_id}/second-factor-removal`: for somebody who lost both the device and the recovery codes.
-#[handler]
-async fn remove_second_factor(
-    hx: Hx,
-    viewer: Viewer,
-    app: Data<&App>,
-    Path(account_id): Path<String>,
-) -> Result<Response> {
-    let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let account = queries::locked(&mut tx, &account_id).await?.ok_or_else(missing)?;
-    queries::remove_second_factor(&mut tx, &account_id).await?;
-    audit::record(
-        &mut tx,
-        &Entry::by(&viewer.actor(&app), Action::TwoFactorOff).on(of(&account)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
 }

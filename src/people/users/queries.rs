@@ -14,6 +14,8 @@ pub struct Account {
     pub display_name: String,
     pub role: Role,
     pub has_two_factor: bool,
+    /// Recovery codes not used yet.
+    pub codes_left: u64,
     pub signed_in_at: Option<NaiveDateTime>,
     pub disabled_at: Option<NaiveDateTime>,
     pub created_at: NaiveDateTime,
@@ -22,8 +24,9 @@ pub struct Account {
     pub row_version: u32,
 }
 
-const ACCOUNT: &str = "account_id, name, display_name, role, totp_at is not null as has_two_factor, signed_in_at, \
-    disabled_at, created_at, modified_at, modified_by, row_version";
+const ACCOUNT: &str = "account_id, name, display_name, role, totp_at is not null as has_two_factor, \
+    (select count(*) from recovery_code r where r.account_id = account.account_id and r.used_at is null) as codes_left, \
+    signed_in_at, disabled_at, created_at, modified_at, modified_by, row_version";
 
 /// Accounts whose name or display name contains a text, by name; one more than a page tells that there are more.
 pub async fn page(conn: &mut Conn, text: &str, from: u64, count: u64) -> mysql_async::Result<Vec<Account>> {
@@ -51,7 +54,7 @@ pub async fn locked(tx: &mut Transaction<'_>, account_id: &str) -> mysql_async::
 }
 
 /// What sign-in needs of an account.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Credentials {
     pub account_id: String,
     pub name: String,
@@ -64,9 +67,48 @@ pub struct Credentials {
 const CREDENTIALS: &str = "account_id, name, role, password_hash, disabled_at is not null as is_disabled, \
     totp_at is not null as has_two_factor";
 
-pub async fn credentials(conn: &mut Conn, name: &str) -> mysql_async::Result<Option<Credentials>> {
-    let sql = format!("select {CREDENTIALS} from account where name = ?");
-    conn.exec_first(sql, (name,)).await
+/// Who a typed name may mean.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The name as the database compares it: all spellings that find the same account fold to the same text.
+    pub folded: String,
+    pub account: Option<Credentials>,
+    /// Whether this browser has signed in to that account before.
+    pub is_known: bool,
+}
+
+/// One statement whether there is such an account or not, so that the time it takes tells nothing.
+pub async fn candidate(conn: &mut Conn, name: &str, browser_hash: &str) -> mysql_async::Result<Candidate> {
+    let sql = format!(
+        "select hex(weight_string(t.typed)) as folded, k.token_hash is not null as is_known, a.* \
+         from (select convert(? using utf8mb4) collate utf8mb4_unicode_520_ci as typed) t \
+         left join (select {CREDENTIALS} from account) a on a.name = t.typed \
+         left join known_browser k on k.token_hash = ? and k.account_id = a.account_id"
+    );
+    let row: Option<mysql_async::Row> = conn.exec_first(sql, (name, browser_hash)).await?;
+    let folded = row.as_ref().and_then(|row| row.get("folded")).unwrap_or_default();
+    let is_known = row.as_ref().and_then(|row| row.get("is_known")).unwrap_or(false);
+    let account = row.filter(|row| !matches!(row.get::<Option<String>, _>("account_id"), None | Some(None)));
+    Ok(Candidate {
+        folded,
+        is_known,
+        account: account.map(mysql_async::from_row),
+    })
+}
+
+/// A name as the database compares it.
+pub async fn folded(conn: &mut impl Queryable, name: &str) -> mysql_async::Result<String> {
+    let sql = "select hex(weight_string(convert(? using utf8mb4) collate utf8mb4_unicode_520_ci))";
+    Ok(conn.exec_first(sql, (name,)).await?.unwrap_or_default())
+}
+
+/// [`credentials_by_id`], with the row locked until the transaction ends.
+pub async fn locked_credentials(
+    tx: &mut Transaction<'_>,
+    account_id: &str,
+) -> mysql_async::Result<Option<Credentials>> {
+    let sql = format!("select {CREDENTIALS} from account where account_id = ? for update");
+    tx.exec_first(sql, (account_id,)).await
 }
 
 pub async fn credentials_by_id(conn: &mut Conn, account_id: &str) -> mysql_async::Result<Option<Credentials>> {
@@ -159,29 +201,19 @@ pub async fn locked_super_admins(tx: &mut Transaction<'_>) -> mysql_async::Resul
     .await
 }
 
-/// Whether this browser has signed in to this account before.
-pub async fn is_known_browser(conn: &mut Conn, token_hash: &str, account_id: &str) -> mysql_async::Result<bool> {
-    let known: Option<u8> = conn
-        .exec_first(
-            "select 1 from known_browser where token_hash = ? and account_id = ?",
-            (token_hash, account_id),
-        )
-        .await?;
-    Ok(known.is_some())
-}
-
 pub async fn remember_browser(tx: &mut Transaction<'_>, token_hash: &str, account_id: &str) -> mysql_async::Result<()> {
     tx.exec_drop(
         "insert into known_browser (token_hash, account_id) values (?, ?) \
-         on duplicate key update account_id = values(account_id), seen_at = utc_timestamp(6)",
+         on duplicate key update seen_at = utc_timestamp(6)",
         (token_hash, account_id),
     )
     .await
 }
 
-pub async fn sweep_browsers(conn: &mut Conn) -> mysql_async::Result<()> {
+pub async fn sweep_browsers(conn: &mut Conn) -> mysql_async::Result<u64> {
     conn.query_drop("delete from known_browser where seen_at < utc_timestamp(6) - interval 180 day limit 1000")
-        .await
+        .await?;
+    Ok(conn.affected_rows())
 }
 
 /// The sealed secret of a second factor and the last step that was used.
@@ -250,11 +282,6 @@ pub async fn use_recovery_code(tx: &mut Transaction<'_>, account_id: &str, hash:
     )
     .await?;
     Ok(tx.affected_rows() == 1)
-}
-
-pub async fn recovery_codes_left(conn: &mut Conn, account_id: &str) -> mysql_async::Result<u64> {
-    let sql = "select count(*) from recovery_code where account_id = ? and used_at is null";
-    Ok(conn.exec_first(sql, (account_id,)).await?.unwrap_or(0))
 }
 
 /// Every sealed secret, for a change of the key.

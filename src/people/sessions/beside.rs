@@ -1,0 +1,86 @@
+//! A refresh of a list is read while it is found out who asks, and shown only to somebody who may see it: waiting for the
+//! one and then for the other would cost each refresh the sum of both. Only a browser that was let in a moment ago is
+//! served so; a stranger makes nobody read anything.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use poem::endpoint::BoxEndpoint;
+use poem::{Endpoint, Request, Response};
+use tokio::time::timeout;
+
+use super::shown::Shown;
+use super::{LOOK, look};
+use crate::app::App;
+use crate::error::Error;
+use crate::people::role::Role;
+use crate::people::{People, secret};
+use crate::web::{Hx, page};
+
+/// How long ago a browser may have been let in.
+const MOMENT: Duration = Duration::from_secs(60);
+/// Browsers that are remembered; beyond that all are forgotten, which costs each of them one slower refresh.
+const MOST: usize = 4096;
+
+/// The sessions that were good a moment ago. A hint for what to read early, never a reason to show it.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<HashMap<String, (Role, Instant)>>);
+
+impl Recent {
+    pub(super) fn note(&self, token_hash: &str, role: Role) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(token_hash.to_owned(), (role, Instant::now()));
+    }
+
+    fn role_of(&self, token_hash: &str) -> Option<Role> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (role, at) = known.get(token_hash)?;
+        (at.elapsed() < MOMENT).then_some(*role)
+    }
+}
+
+/// Whether this is a refresh of somebody who was let in a moment ago.
+pub fn may_go_beside(req: &Request, least: Role) -> bool {
+    let (Some(app), Some(people)) = (req.data::<App>(), req.data::<Arc<People>>()) else {
+        return false;
+    };
+    if !req.method().is_safe() || !Hx::of(req).wants_block() {
+        return false;
+    }
+    let shown = Shown::of(req, app);
+    let first = shown.sessions.first().filter(|_| shown.token.is_none());
+    let role = first.and_then(|(_, value)| people.recent.role_of(&secret::hash(value)));
+    role.is_some_and(|role| role >= least)
+}
+
+/// Answers with `next` if whoever asks turns out to be somebody who may see it.
+///
+/// # Errors
+/// None of its own: what goes wrong is an answer.
+pub async fn beside(least: Role, next: &BoxEndpoint<'static, Response>, req: Request) -> poem::Result<Response> {
+    let (Some(app), Some(people)) = (req.data::<App>().cloned(), req.data::<Arc<People>>().cloned()) else {
+        return Ok(next.get_response(req).await);
+    };
+    let (hx, shown) = (Hx::of(&req), Shown::of(&req, &app));
+    let (found, answer) = tokio::join!(timeout(LOOK, look(&app, &people, &shown)), next.get_response(req));
+    let refusal = match found {
+        Ok(Ok(found)) => {
+            let may = found
+                .holders
+                .iter()
+                .any(|holder| !holder.pending && holder.role >= least);
+            // Somebody else than a moment ago goes through the door like everybody.
+            if may { None } else { Some(Error::SignIn) }
+        }
+        Ok(Err(error)) => Some(error),
+        Err(_) => Some(Error::timed_out("no answer within 5 s")),
+    };
+    match refusal {
+        None => Ok(answer),
+        Some(error) => Ok(page::refusal(&hx, &error.into(), true)?),
+    }
+}

@@ -1,0 +1,130 @@
+//! Set-up, two-factor and signing out everywhere, as a person does it.
+
+use muster::people::setup;
+use mysql_async::prelude::Queryable;
+use totp_rs::{Builder, Secret, Totp};
+
+use crate::chrome::{Browser, Look};
+use crate::support::{PASSWORD, TestConsole, TestDatabase};
+use crate::{clean, serve};
+
+/// A server on an empty database, and its set-up token.
+async fn new_server() -> (TestConsole, String) {
+    let database = TestDatabase::new().await;
+    let mut console = TestConsole::silent(&database.database, None, &[]).await;
+    console.heart.tick().await.unwrap();
+    setup::tick(&console.app).await.unwrap();
+    let token = std::fs::read_to_string(console.data.path().join("setup-token")).unwrap();
+    (console, token)
+}
+
+async fn speak(page: &Browser, address: &str, lang: &str) {
+    page.goto(&format!("{address}/healthz")).await;
+    page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
+        .await;
+}
+
+/// The app's code, `steps` from now by the database's clock.
+async fn code(console: &TestConsole, app: &Totp, steps: i64) -> String {
+    let now: Option<u64> = console
+        .conn()
+        .await
+        .query_first("select cast(unix_timestamp() as unsigned)")
+        .await
+        .unwrap();
+    app.generate(now.unwrap().checked_add_signed(steps * 30).unwrap())
+        .to_string()
+}
+
+async fn sign_in(page: &Browser, address: &str) {
+    page.goto(&format!("{address}/clusters")).await;
+    page.type_into("input[name=name]", "boss").await;
+    page.type_into("input[name=password]", &format!("{PASSWORD}\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_is_set_up_secured_and_left_in_both_languages() {
+    let (console, token) = new_server().await;
+    let (address, _site) = serve(&console).await;
+    let page = Browser::start(Look::Desktop).await;
+    speak(&page, &address, "zh-CN").await;
+    page.goto(&format!("{address}/")).await;
+    page.has("#door input[name=token]").await;
+    clean(&page, "light", "set-up").await;
+    page.type_into("input[name=token]", &token).await;
+    page.type_into("input[name=name]", "\u{e009}a\u{e009}boss").await;
+    page.type_into("input[name=password]", PASSWORD).await;
+    page.type_into("input[name=again]", &format!("{PASSWORD}\n")).await;
+    page.until("return location.pathname === '/clusters' && document.body.textContent.includes('集群管理')")
+        .await;
+
+    page.goto(&format!("{address}/security")).await;
+    clean(&page, "dark", "security").await;
+    page.type_into("#f-factor", &format!("{PASSWORD}\n")).await;
+    page.has(".qr svg").await;
+    clean(&page, "light", "second factor").await;
+    let secret = page
+        .run("return document.getElementById('totp-secret').textContent")
+        .await;
+    let secret = Secret::try_from_base32(secret.as_str().unwrap()).unwrap();
+    let app = Builder::new().with_secret(secret).build().unwrap();
+    page.type_into("input[name=code]", &format!("{}\n", code(&console, &app, -1).await))
+        .await;
+    page.until("return document.querySelectorAll('.codes code').length === 10")
+        .await;
+
+    let other = Browser::start(Look::Phone).await;
+    speak(&other, &address, "en").await;
+    sign_in(&other, &address).await;
+    other
+        .until("return document.querySelector('h1')?.textContent === 'Second step'")
+        .await;
+    clean(&other, "dark", "second step").await;
+    other
+        .type_into("input[name=code]", &format!("{}\n", code(&console, &app, 0).await))
+        .await;
+    other.until("return location.pathname === '/clusters'").await;
+
+    page.goto(&format!("{address}/security")).await;
+    page.click("form[action$='/security/sessions/end'] button").await;
+    page.until("return document.querySelectorAll('form[action^=\"/security/sessions/\"]').length === 1")
+        .await;
+    other.goto(&format!("{address}/clusters")).await;
+    other.has("#door input[name=password]").await;
+    other.close().await;
+    page.click(".top-end details.menu > summary").await;
+    page.click("form.sign-out button").await;
+    page.has("#door input[name=password]").await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_managed_without_javascript_and_their_pages_are_clean() {
+    let console = TestConsole::start().await;
+    let (address, _site) = serve(&console).await;
+    let page = Browser::start(Look::NoScript).await;
+    page.arrive_as(&address, &console.visitor).await;
+    page.goto(&format!("{address}/users/new")).await;
+    page.type_into("input[name=name]", "ann\n").await;
+    page.has(".shown-once code").await;
+    page.goto(&format!("{address}/users?text=ann")).await;
+    page.click("tbody a").await;
+    page.click("form[action$='/disabling'] button").await;
+    page.has("form[action$='/enabling']").await;
+    page.close().await;
+
+    let page = Browser::start(Look::Phone).await;
+    page.arrive_as(&address, &console.visitor).await;
+    for (theme, path) in [
+        ("light", "/users"),
+        ("dark", "/users/new"),
+        ("dark", "/audit"),
+        ("light", "/profile"),
+        ("light", "/audit?action=sign_out"),
+    ] {
+        page.goto(&format!("{address}{path}")).await;
+        page.until("return document.documentElement.scrollWidth <= 360").await;
+        clean(&page, theme, path).await;
+    }
+    page.close().await;
+}

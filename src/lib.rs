@@ -46,10 +46,6 @@ pub mod serve;
 /// `muster demo`: two servers on one private database.
 pub mod demo;
 
-/// Answers are made on one thread and sent on another; the system's allocator makes threads wait for each other then.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.

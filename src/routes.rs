@@ -34,8 +34,7 @@ pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
         "" => site,
         base => Route::new().nest(base, site),
     };
-    site.around(web::guard::same_origin)
-        .around(web::page::errors)
+    site.around(web::page::errors)
         .around(web::guard::headers)
         .data(app.clone())
         .data(Arc::new(People::default()))

@@ -1,5 +1,6 @@
 //! Every loop and its period. The heart is not among them: it beats on its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,7 +9,8 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::clusters::transitions::Observer;
 use crate::error::Result;
-use crate::people::{audit, sessions, setup, sign_in, users};
+use crate::people::setup::Announcer;
+use crate::people::{audit, sessions, sign_in, users};
 use crate::periodic;
 
 /// Who waits for the set-up token sees it in the log within this.
@@ -22,16 +24,14 @@ const SWEEP: Duration = Duration::from_secs(600);
 pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let named = |name| (app.clone(), name);
-    tasks.spawn(periodic::run(
-        named("set-up token"),
-        SETUP,
-        stop.clone(),
-        |app| async move { setup::tick(&app).await },
-    ));
+    let (announcer, observer) = (Arc::new(Announcer::default()), Arc::new(Observer::default()));
+    tasks.spawn(periodic::run(named("set-up token"), SETUP, stop.clone(), move |app| {
+        let announcer = announcer.clone();
+        async move { announcer.tick(&app).await }
+    }));
     tasks.spawn(periodic::run(named("sweep"), SWEEP, stop.clone(), |app| async move {
         sweep(&app).await
     }));
-    let observer = std::sync::Arc::new(Observer::default());
     tasks.spawn(periodic::run(named("states"), TRANSITIONS, stop.clone(), move |app| {
         let observer = observer.clone();
         async move { observer.tick(&app).await }

@@ -171,24 +171,34 @@ fn a_column_added_later_has_a_default() {
     none(&offences);
 }
 
+/// What answers a GET is named like a question; whoever adds a name here has looked that it changes nothing.
 #[test]
 fn state_never_changes_by_get() {
-    let verbs = ["create", "update", "remove", "delete", "preferences"];
-    let mut offences = Vec::new();
+    let questions = [
+        "ask", "download", "edit", "health", "identity", "index", "metrics", "new", "other", "profile", "ready", "show",
+    ];
+    let (mut offences, mut seen) = (Vec::new(), 0);
     for (path, source) in files("src", ".rs") {
-        for rest in source.split("get(").skip(1) {
-            let handler = rest
-                .split([')', '.'])
-                .next()
-                .unwrap_or_default()
-                .rsplit("::")
-                .next()
-                .unwrap_or_default();
-            if verbs.contains(&handler) {
-                offences.push(format!("{}: get({handler})", path.display()));
+        let folded = source
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace("get( ", "get(");
+        for arguments in folded.split(" get(\"/").skip(1) {
+            let handler = arguments.split(", ").nth(2).unwrap_or_default();
+            let name = handler.split([')', '.', ',']).next().unwrap_or_default();
+            let name = name.rsplit("::").next().unwrap_or_default();
+            seen += 1;
+            if !questions.contains(&name) {
+                offences.push(format!(
+                    "{}: get(\"/{}",
+                    path.display(),
+                    arguments.chars().take(60).collect::<String>()
+                ));
             }
         }
     }
+    assert!(seen > 15, "the addresses are written in another way now");
     none(&offences);
 }
 

@@ -13,6 +13,7 @@ use super::sessions::{self, Proof, Unknown, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::web::guard::{bearer, is_same_origin};
 use crate::web::layout::Reader;
 use crate::web::{Form, observe, page};
 
@@ -167,16 +168,12 @@ async fn guard<E: Endpoint>(
         return Err(Error::Unavailable(cause.clone().into()).into());
     }
     let viewer = req.data::<Viewer>().cloned();
-    if let Some(least) = access.least() {
-        let viewer = viewer.as_ref().ok_or_else(|| sessions::nobody(&req))?;
-        if viewer.role < least {
-            refuse(&req, viewer).await?;
-            return Err(Error::Forbidden(Text::new("error.role").with_text("role", least.name())).into());
+    if let Err(refusal) = judge(access, is_in_person, viewer.as_ref(), &req) {
+        // Whoever has not signed in yet, or has nobody to sign in as, was refused nothing.
+        if matches!(refusal, Error::Forbidden(_)) || bearer(&req).is_some() {
+            record_refusal(&req, viewer.as_ref()).await?;
         }
-        if is_in_person && viewer.proof == Proof::Token {
-            refuse(&req, viewer).await?;
-            return Err(Error::Forbidden(Text::new("error.in_person")).into());
-        }
+        return Err(refusal.into());
     }
     if !req.method().is_safe() {
         let form = Form::read(req.take_body()).await?;
@@ -188,9 +185,7 @@ async fn guard<E: Endpoint>(
             })
         );
         if !by_token && !comes_from_our_page(&req, &form) {
-            if let Some(viewer) = &viewer {
-                refuse(&req, viewer).await?;
-            }
+            record_refusal(&req, viewer.as_ref()).await?;
             return Err(Error::Forbidden(Text::new("error.csrf")).into());
         }
         req.extensions_mut().insert(form);
@@ -208,13 +203,42 @@ fn comes_from_our_page(req: &Request, form: &Form) -> bool {
     !reader.csrf.is_empty() && super::secret::hash(shown) == super::secret::hash(&reader.csrf)
 }
 
-async fn refuse(req: &Request, viewer: &Viewer) -> Result<()> {
+/// Everything that can be said before the body is read.
+fn judge(access: Access, is_in_person: bool, viewer: Option<&Viewer>, req: &Request) -> Result<()> {
+    if let Some(least) = access.least() {
+        let viewer = viewer.ok_or_else(|| sessions::nobody(req))?;
+        if viewer.role < least {
+            return Err(Error::Forbidden(
+                Text::new("error.role").with_text("role", least.name()),
+            ));
+        }
+        if is_in_person && viewer.proof == Proof::Token {
+            return Err(Error::Forbidden(Text::new("error.in_person")));
+        }
+    }
+    match req.method().is_safe() || is_same_origin(req) {
+        true => Ok(()),
+        false => Err(Error::Forbidden(Text::new("error.origin"))),
+    }
+}
+
+/// Of people each time; of strangers seldom, since they can make it happen at will.
+async fn record_refusal(req: &Request, viewer: Option<&Viewer>) -> Result<()> {
     let Some(app) = req.data::<App>() else {
         return Ok(());
     };
     let path = req.uri().path().chars().take(200).collect::<String>();
     let object = Object::new("address", "", &format!("{} {path}", req.method()));
-    let entry = Entry::by(&viewer.actor(app), Action::Refused).on(object).refused();
-    audit::record(&mut app.db.conn().await?, &entry).await?;
+    let mut conn = app.db.conn().await?;
+    match viewer {
+        Some(viewer) => {
+            let entry = Entry::by(&viewer.actor(app), Action::Refused).on(object).refused();
+            audit::record(&mut conn, &entry).await?;
+        }
+        None => {
+            let entry = Entry::by(&sessions::stranger(req, app), Action::Refused).on(object);
+            audit::record_seldom(&mut conn, &entry.refused()).await?;
+        }
+    }
     Ok(())
 }

@@ -24,8 +24,6 @@ use crate::install;
 use crate::web::{Form, Hx, Mistakes, filters};
 
 const FILE: &str = "setup-token";
-/// Whether this process has told the token.
-static TOLD: AtomicBool = AtomicBool::new(false);
 
 pub fn routes() -> Vec<Address> {
     vec![get("/setup", Access::Guest, new), post("/setup", Access::Guest, create)]
@@ -40,35 +38,48 @@ struct Setup {
     mistakes: Mistakes,
 }
 
-/// Makes and tells the one-time token while there is no account; takes it away afterwards. One step of a loop.
-///
-/// # Errors
-/// [`Error::Unavailable`] while the database does not answer.
-pub async fn tick(app: &App) -> Result<()> {
-    let mut conn = app.db.conn().await?;
-    let anybody: Option<u8> = conn.query_first("select 1 from account limit 1").await?;
-    let path = file(app);
-    if anybody.is_some() {
-        // Left over, here or because the set-up happened on another server.
-        let _ = std::fs::remove_file(&path);
-        return Ok(());
+/// What one server has done about the one-time token.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    /// The token stands in this process's log.
+    has_told: AtomicBool,
+    /// There is somebody; nothing is left to do.
+    is_over: AtomicBool,
+}
+
+impl Announcer {
+    /// Makes and tells the token while there is no account; takes it away afterwards. One step of a loop.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn tick(&self, app: &App) -> Result<()> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut conn = app.db.conn().await?;
+        let anybody: Option<u8> = conn.query_first("select 1 from account limit 1").await?;
+        let path = file(app);
+        if anybody.is_some() {
+            // Left over, here or because the set-up happened on another server.
+            let _ = std::fs::remove_file(&path);
+            self.is_over.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        if !known.is_empty() && self.has_told.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let token = match known.is_empty() {
+            true => secret::readable::<20>()?,
+            // Told again after a restart: the log may be another one.
+            false => known,
+        };
+        install::write_private(&path, &token)?;
+        self.has_told.store(true, Ordering::Relaxed);
+        let text = Text::new("setup.token").with("token", &token);
+        tracing::warn!("{}", app.say(&text.with("path", path.display())));
+        Ok(())
     }
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
-    if !known.is_empty() && TOLD.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    let token = match known.is_empty() {
-        true => secret::readable::<20>()?,
-        // Told again after a restart: the log may be another one.
-        false => known,
-    };
-    install::write_private(&path, &token)?;
-    TOLD.store(true, Ordering::Relaxed);
-    let text = Text::new("setup.token")
-        .with("token", &token)
-        .with("path", path.display());
-    tracing::warn!("{}", app.say(&text));
-    Ok(())
 }
 
 fn file(app: &App) -> PathBuf {
@@ -99,13 +110,7 @@ async fn create(hx: Hx, app: Data<&App>, people: Data<&Arc<People>>, form: Form,
     let page = Setup::judged(&app, &form);
     if !page.mistakes.is_empty() {
         let mut conn = app.db.conn().await?;
-        let origin = sessions::origin(req, &app);
-        let actor = Actor {
-            address: origin.address,
-            install_id: origin.install_id,
-            ..Actor::default()
-        };
-        let entry = Entry::by(&actor, Action::SetUp).on(Object::new("sign_in", "set_up", ""));
+        let entry = Entry::by(&sessions::stranger(req, &app), Action::SetUp).on(Object::new("sign_in", "set_up", ""));
         audit::record_seldom(&mut conn, &entry.refused()).await?;
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
@@ -164,13 +169,11 @@ async fn first(app: &App, req: &Request, name: &str, typed: &str) -> Result<Vec<
             .unwrap_or_default();
         Error::on_duplicate(error, key, || Text::new("setup.done"))
     })?;
-    let origin = sessions::origin(req, app);
     let actor = Actor {
         account_id: account_id.clone(),
         name: name.to_owned(),
         role: Role::SuperAdmin.code().to_owned(),
-        address: origin.address,
-        install_id: origin.install_id,
+        ..sessions::stranger(req, app)
     };
     let entry = Entry::by(&actor, Action::SetUp).on(Object::new("account", &account_id, name));
     audit::record(&mut tx, &entry).await?;

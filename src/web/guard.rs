@@ -4,13 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::http::uri::Scheme;
-use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoResponse, Request, Response};
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Endpoint, Request, Response};
 use url::Url;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::i18n::Text;
 
 /// Nothing but our own files; images may also be the `data:` icons of the style sheet.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -39,17 +37,9 @@ pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Re
     Ok(answer)
 }
 
-/// Refuses changes that another site's page sends with this reader's browser (CSRF). A client that sends neither
-/// `Sec-Fetch-Site` nor `Origin` is no browser.
-pub async fn same_origin<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
-    let safe = matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe && !is_same_origin(&req) {
-        return Err(Error::Forbidden(Text::new("error.origin")).into());
-    }
-    next.call(req).await.map(IntoResponse::into_response)
-}
-
-fn is_same_origin(req: &Request) -> bool {
+/// Whether a change was sent by a page of this console, and not by another site's with this reader's browser (CSRF). A
+/// client that sends neither `Sec-Fetch-Site` nor `Origin` is no browser.
+pub fn is_same_origin(req: &Request) -> bool {
     if let Some(site) = req.header("Sec-Fetch-Site") {
         return matches!(site, "same-origin" | "none");
     }

@@ -1,6 +1,6 @@
 //! Set-up, two-factor and signing out everywhere, as a person does it.
 
-use muster::people::setup;
+use muster::people::setup::Announcer;
 use mysql_async::prelude::Queryable;
 use totp_rs::{Builder, Secret, Totp};
 
@@ -13,7 +13,7 @@ async fn new_server() -> (TestConsole, String) {
     let database = TestDatabase::new().await;
     let mut console = TestConsole::silent(&database.database, None, &[]).await;
     console.heart.tick().await.unwrap();
-    setup::tick(&console.app).await.unwrap();
+    Announcer::default().tick(&console.app).await.unwrap();
     let token = std::fs::read_to_string(console.data.path().join("setup-token")).unwrap();
     (console, token)
 }

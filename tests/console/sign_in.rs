@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use muster::people::Role;
-use muster::people::setup;
+use muster::people::setup::Announcer;
 use muster::tasks;
 use mysql_async::prelude::Queryable;
 use poem::http::StatusCode;
@@ -17,7 +17,7 @@ async fn two_new_servers() -> [(TestConsole, String); 2] {
     for _ in 0..2 {
         let mut console = TestConsole::silent(&database.database, None, &[]).await;
         console.heart.tick().await.unwrap();
-        setup::tick(&console.app).await.unwrap();
+        Announcer::default().tick(&console.app).await.unwrap();
         let path = console.data.path().join("setup-token");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -77,7 +77,7 @@ async fn the_set_up_works_once_even_on_two_servers_at_the_same_moment() {
     let page = a.get_as(&Visitor::stranger(), "/setup").await;
     assert_eq!(page.header("location"), "/sign-in");
     for console in [&a, &b] {
-        setup::tick(&console.app).await.unwrap();
+        Announcer::default().tick(&console.app).await.unwrap();
         assert!(!console.data.path().join("setup-token").exists());
     }
 }

@@ -261,6 +261,10 @@ async fn another_sites_page_changes_nothing() {
     ] {
         assert_eq!(post(name, value).await.0.status().as_u16(), status, "{name}: {value}");
     }
+    let refused = a
+        .count("select count(*) from audit where action = 'refused' and actor = 'root'")
+        .await;
+    assert_eq!(refused, 5, "each refusal stands in the trail");
 }
 
 #[tokio::test]

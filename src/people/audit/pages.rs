@@ -223,6 +223,11 @@ impl Row {
         }
     }
 
+    /// What they were then.
+    pub fn role_name(&self) -> Option<Text> {
+        Role::parse(&self.role).map(Role::name)
+    }
+
     /// Field, before, after.
     pub fn changed(&self) -> Vec<(String, String, String)> {
         serde_json::from_str(&self.changes).unwrap_or_default()

@@ -272,13 +272,10 @@ async fn is_second_factor(
 }
 
 fn stranger(app: &App, half: &HalfWay, req: &Request) -> Actor {
-    let origin = sessions::origin(req, app);
     Actor {
         account_id: half.account_id.clone(),
         name: half.name.clone(),
-        address: origin.address,
-        install_id: origin.install_id,
-        ..Actor::default()
+        ..sessions::stranger(req, app)
     }
 }
 

@@ -295,6 +295,16 @@ async fn note_token(app: &App, holder: &queries::TokenHolder, origin: &Origin) {
     }
 }
 
+/// Somebody who is not signed in, for the trail.
+pub fn stranger(req: &Request, app: &App) -> Actor {
+    let origin = origin(req, app);
+    Actor {
+        address: origin.address,
+        install_id: origin.install_id,
+        ..Actor::default()
+    }
+}
+
 /// Starts a session and returns its cookie. The token is new each time, so one that somebody planted is worth nothing.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response}
 
 use super::audit::{self, Action, Entry, Object};
 use super::role::Role;
-use super::sessions::beside::{beside, may_go_beside};
+use super::sessions::beside::{beside, known_refresh};
 use super::sessions::{self, Proof, Unknown, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -151,9 +151,9 @@ impl Endpoint for Either {
     type Output = Response;
 
     async fn call(&self, req: Request) -> poem::Result<Response> {
-        match may_go_beside(&req, self.least) {
-            true => beside(self.least, &self.quick, req).await,
-            false => self.asked.call(req).await,
+        match known_refresh(&req, self.least) {
+            Some(shown) => beside((self.least, shown), &self.quick, req).await,
+            None => self.asked.call(req).await,
         }
     }
 }

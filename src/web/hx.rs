@@ -32,10 +32,9 @@ pub struct Hx {
 impl Hx {
     pub fn of(req: &Request) -> Hx {
         let headers = req.headers();
-        let says = |name: &str| headers.get(name).is_some_and(|value| value == "true");
         Hx {
             layout: Arc::new(Layout::of(req)),
-            wants_block: says("HX-Request") && !says("HX-Boosted") && !says("HX-History-Restore-Request"),
+            wants_block: wants_block(req),
             takes_gzip: takes_gzip(headers),
             known: headers
                 .get(header::IF_NONE_MATCH)
@@ -112,6 +111,12 @@ impl Hx {
         }
         Ok(answer.body(html))
     }
+}
+
+/// Whether htmx asks for a part of the page it has.
+pub fn wants_block(req: &Request) -> bool {
+    let says = |name: &str| req.headers().get(name).is_some_and(|value| value == "true");
+    says("HX-Request") && !says("HX-Boosted") && !says("HX-History-Restore-Request")
 }
 
 impl<'a> FromRequest<'a> for Hx {

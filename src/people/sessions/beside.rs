@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::people::role::Role;
 use crate::people::{People, secret};
+use crate::web::hx::wants_block;
 use crate::web::{Hx, page};
 
 /// How long ago a browser may have been let in.
@@ -43,29 +44,31 @@ impl Recent {
     }
 }
 
-/// Whether this is a refresh of somebody who was let in a moment ago.
-pub fn may_go_beside(req: &Request, least: Role) -> bool {
-    let (Some(app), Some(people)) = (req.data::<App>(), req.data::<Arc<People>>()) else {
-        return false;
-    };
-    if !req.method().is_safe() || !Hx::of(req).wants_block() {
-        return false;
+/// What a refresh shows of somebody who was let in a moment ago; none for any other request.
+pub fn known_refresh(req: &Request, least: Role) -> Option<Shown> {
+    if !req.method().is_safe() || !wants_block(req) {
+        return None;
     }
+    let (app, people) = (req.data::<App>()?, req.data::<Arc<People>>()?);
     let shown = Shown::of(req, app);
-    let first = shown.sessions.first().filter(|_| shown.token.is_none());
-    let role = first.and_then(|(_, value)| people.recent.role_of(&secret::hash(value)));
-    role.is_some_and(|role| role >= least)
+    let (_, value) = shown.sessions.first().filter(|_| shown.token.is_none())?;
+    let role = people.recent.role_of(&secret::hash(value))?;
+    (role >= least).then_some(shown)
 }
 
 /// Answers with `next` if whoever asks turns out to be somebody who may see it.
 ///
 /// # Errors
 /// None of its own: what goes wrong is an answer.
-pub async fn beside(least: Role, next: &BoxEndpoint<'static, Response>, req: Request) -> poem::Result<Response> {
+pub async fn beside(
+    (least, shown): (Role, Shown),
+    next: &BoxEndpoint<'static, Response>,
+    req: Request,
+) -> poem::Result<Response> {
     let (Some(app), Some(people)) = (req.data::<App>().cloned(), req.data::<Arc<People>>().cloned()) else {
         return Ok(next.get_response(req).await);
     };
-    let (hx, shown) = (Hx::of(&req), Shown::of(&req, &app));
+    let hx = Hx::of(&req);
     let (found, answer) = tokio::join!(timeout(LOOK, look(&app, &people, &shown)), next.get_response(req));
     let refusal = match found {
         Ok(Ok(found)) => {

@@ -14,7 +14,7 @@ const PREFIX: &str = "muster_s_";
 pub(super) const FORM_COOKIE: &str = "muster_form";
 
 /// What a request shows of who sent it.
-pub(super) struct Shown {
+pub struct Shown {
     /// Cookies of sessions, our own first, and of each the hash.
     pub sessions: Vec<(String, String)>,
     pub form: Option<String>,
@@ -46,14 +46,9 @@ impl Shown {
     }
 
     /// A request with a token is a program's; cookies beside it do not count.
-    pub fn hashes(&self) -> [String; COOKIES] {
-        let mut hashes = [const { String::new() }; COOKIES];
-        if self.token.is_none() {
-            for (slot, (_, value)) in hashes.iter_mut().zip(&self.sessions) {
-                *slot = secret::hash(value);
-            }
-        }
-        hashes
+    pub fn hashes(&self) -> Vec<String> {
+        let cookies = self.sessions.iter().filter(|_| self.token.is_none());
+        cookies.map(|(_, value)| secret::hash(value)).collect()
     }
 }
 

@@ -80,7 +80,14 @@ pub async fn open_beside(config: &Config) -> Result<(Db, Option<Keeper>)> {
         (None, Some(database)) => Ok((Db::new(&database), None)),
         (Some(_), _) => open(config).await,
         (None, None) => {
-            let _lock = install::lock(&config.data)?;
+            let in_use = |error| match error {
+                Error::Conflict(_) => {
+                    let text = Text::new("db.beside_unknown").with("path", config.data.display());
+                    Error::Conflict(text.with("file", config.file.display()))
+                }
+                other => other,
+            };
+            let _lock = install::lock(&config.data).map_err(in_use)?;
             open(config).await
         }
     }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clusters::transitions::Observer;
 use crate::error::Result;
 use crate::people::setup::Announcer;
-use crate::people::{audit, sessions, sign_in, users};
+use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic;
 
 /// Who waits for the set-up token sees it in the log within this.
@@ -23,6 +23,7 @@ const SWEEP: Duration = Duration::from_secs(600);
 /// Starts them all; they end when `stop` turns true.
 pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    tasks.spawn_blocking(password::prepare);
     let named = |name| (app.clone(), name);
     let (announcer, observer) = (Arc::new(Announcer::default()), Arc::new(Observer::default()));
     tasks.spawn(periodic::run(named("set-up token"), SETUP, stop.clone(), move |app| {

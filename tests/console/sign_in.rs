@@ -198,6 +198,34 @@ async fn guessing_is_slowed_down_across_servers_for_known_and_unknown_names_alik
 }
 
 #[tokio::test]
+async fn a_flood_of_sign_ins_does_not_delay_a_heartbeat() {
+    let mut a = TestConsole::start().await;
+    let names: Vec<String> = (0..60).map(|number| format!("nobody {number}")).collect();
+    let before = a.count("select beat_seq from cluster").await;
+    let (client, stranger) = (&a.client, Visitor::stranger());
+    let body = |name: &str| format!("csrf={}&name={name}&password=wrong+password", stranger.csrf());
+    let tries = names.iter().map(|name| {
+        let request = client.post("/sign-in").header("Cookie", stranger.cookie());
+        request
+            .content_type("application/x-www-form-urlencoded")
+            .body(body(name))
+            .send()
+    });
+    let mut flood = std::pin::pin!(futures_util::future::join_all(tries));
+    tokio::select! {
+        biased;
+        answers = &mut flood => panic!("{} were hashed before one beat", answers.len()),
+        beat = a.heart.tick() => beat.unwrap(),
+    }
+    let judged = flood
+        .await
+        .into_iter()
+        .filter(|answer| answer.0.status() == StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(judged.count(), 60);
+    assert_eq!(a.count("select beat_seq from cluster").await, before + 1);
+}
+
+#[tokio::test]
 async fn a_stranger_who_guesses_keeps_nobody_out_of_their_own_browser() {
     let a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;

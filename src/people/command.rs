@@ -90,7 +90,11 @@ pub async fn run(args: User) -> Result<String> {
         migrations::run(&db).await?;
         let mut conn = db.own_conn().await?;
         let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
-        perform(&mut conn, &actor, args.action, Config::lang_of_terminal()).await
+        let done = perform(&mut conn, &actor, args.action, Config::lang_of_terminal()).await;
+        if matches!(done, Err(Error::Conflict(_))) {
+            audit::record(&mut conn, &Entry::by(&actor, Action::Refused).refused()).await?;
+        }
+        done
     };
     let done = done.await;
     if let Some(keeper) = keeper {

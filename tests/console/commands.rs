@@ -53,7 +53,16 @@ async fn people_are_managed_from_the_command_line_too() {
     assert!(user(&["reset-second-factor", "ann"]).0);
     let (done, said) = user(&["disable", "nobody"]);
     assert!(!done && said.contains("nobody"), "{said}");
-    assert_eq!(a.count("select count(*) from audit where role = 'command'").await, 8);
+    assert_eq!(
+        a.count("select count(*) from audit where role = 'command' and result = 'done'")
+            .await,
+        8
+    );
+    assert_eq!(
+        a.count("select count(*) from audit where role = 'command' and result = 'refused'")
+            .await,
+        2
+    );
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ async fn is_own_password(app: &App, viewer: &Viewer, typed: &str) -> Result<bool
     let subject = [Subject::step("again", &viewer.account_id)];
     let mut conn = app.db.conn().await?;
     if let Some(seconds) = throttle::claim(&mut conn, &subject).await? {
-        return Err(too_many(seconds));
+        return Err(too_many(&mut conn, &viewer.actor(app), seconds).await?);
     }
     let known = users::credentials_by_id(&mut conn, &viewer.account_id).await?;
     // Others may need the connection while this one waits for its turn to hash.

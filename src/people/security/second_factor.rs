@@ -157,7 +157,7 @@ impl Show {
 async fn confirm(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
     let mut conn = app.db.conn().await?;
     let subject = Subject::step("confirm", &viewer.account_id);
-    counted(&mut conn, &subject).await?;
+    counted(&mut conn, &subject, &viewer.actor(&app)).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
     if account.has_two_factor {
@@ -234,7 +234,7 @@ async fn check(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Res
     };
     let mut conn = app.db.conn().await?;
     let subject = Subject::step("code", &half.account_id);
-    counted(&mut conn, &subject).await?;
+    counted(&mut conn, &subject, &stranger(&app, half, req)).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = users::locked(&mut tx, &half.account_id).await?.ok_or(Error::SignIn)?;
     if !is_second_factor(&mut tx, &app, (half, req), form.text("code")).await? {
@@ -279,10 +279,10 @@ fn stranger(app: &App, half: &HalfWay, req: &Request) -> Actor {
     }
 }
 
-async fn counted(conn: &mut Conn, subject: &Subject) -> Result<()> {
+async fn counted(conn: &mut Conn, subject: &Subject, actor: &Actor) -> Result<()> {
     match throttle::claim(conn, std::slice::from_ref(subject)).await? {
         None => Ok(()),
-        Some(seconds) => Err(too_many(seconds)),
+        Some(seconds) => Err(too_many(conn, actor, seconds).await?),
     }
 }
 

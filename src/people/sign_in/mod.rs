@@ -3,7 +3,7 @@
 pub mod throttle;
 
 use askama::Template;
-use mysql_async::{Transaction, TxOpts};
+use mysql_async::{Conn, Transaction, TxOpts};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
 use poem::{Request, Response, handler};
@@ -161,12 +161,7 @@ impl<'a> Attempt<'a> {
             ..Actor::default()
         };
         if let Some(seconds) = throttle::claim(&mut conn, &subjects).await? {
-            audit::record_seldom(
-                &mut conn,
-                &Entry::by(&actor, Action::SignIn).on(tried("too_many")).refused(),
-            )
-            .await?;
-            return Err(too_many(seconds));
+            return Err(too_many(&mut conn, &actor, seconds).await?);
         }
         Ok(Attempt {
             app,
@@ -231,9 +226,12 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What somebody is told who tried too often.
-pub(super) fn too_many(seconds: u64) -> Error {
-    Error::Wait(Text::new("sign_in.too_many").with("seconds", seconds), seconds)
+/// What somebody is told who tried too often; written down once a minute.
+pub(super) async fn too_many(conn: &mut Conn, actor: &Actor, seconds: u64) -> Result<Error> {
+    let entry = Entry::by(actor, Action::SignIn).on(tried("too_many")).refused();
+    audit::record_seldom(conn, &entry).await?;
+    let text = Text::new("sign_in.too_many").with("seconds", seconds);
+    Ok(Error::Wait(text, seconds))
 }
 
 /// The cookie of a browser that knows an account.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::clusters::roll;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Place};
 use crate::db::{self, Db, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
@@ -15,12 +15,8 @@ use crate::install::{self, FILE_NAME, is_install_id};
 pub struct Identity {
     #[command(subcommand)]
     action: Action,
-    /// Settings file; <DATA>/application.yml if not given
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Data directory with INSTALL.json; ./data if not given
-    #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,12 +37,7 @@ enum Action {
 /// # Errors
 /// [`Error::Invalid`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
 pub async fn run(args: Identity) -> Result<Text> {
-    let flags = Flags {
-        config: args.config,
-        data: args.data,
-        ..Flags::default()
-    };
-    let config = Config::load(&flags)?;
+    let config = Config::load(&args.place.into())?;
     let path = config.data.join(FILE_NAME);
     match args.action {
         Action::Show => {

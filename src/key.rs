@@ -1,11 +1,9 @@
 //! `muster key`: the master key that seals the secrets of one database, and changing it while the servers run.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use mysql_async::{Conn, TxOpts};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Place};
 use crate::db::{self, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
@@ -18,12 +16,8 @@ use crate::seal::{self, Key, Seal};
 pub struct KeyCommand {
     #[command(subcommand)]
     action: Verb,
-    /// Settings file; <DATA>/application.yml if not given
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Data directory of a server; ./data if not given
-    #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,12 +41,7 @@ enum Verb {
 /// # Errors
 /// [`Error::Invalid`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
 pub async fn run(args: KeyCommand) -> Result<Text> {
-    let flags = Flags {
-        config: args.config,
-        data: args.data,
-        ..Flags::default()
-    };
-    let config = Config::load(&flags)?;
+    let config = Config::load(&args.place.into())?;
     let seal = Seal::open(&config.data, config.master_key.as_deref())?;
     let (db, keeper) = db::open_beside(&config).await?;
     let done = async {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::clusters::heartbeat::Heart;
-use crate::config::{Config, DEFAULT_FILE, Flags};
+use crate::config::{Config, DEFAULT_FILE, Flags, Place};
 use crate::db;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
@@ -27,12 +27,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Settings file; <DATA>/application.yml if not given
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-    /// Data directory with INSTALL.json; ./data if not given
-    #[arg(long, value_name = "DIR")]
-    data: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Address to listen on [server.address, default 0.0.0.0: every interface]
     #[arg(long)]
     address: Option<String>,
@@ -53,10 +49,9 @@ pub struct Serve {
 /// [`Error::Invalid`] and [`Error::Conflict`] are refusals to start, each with place and remedy.
 pub async fn run(args: Serve) -> Result<()> {
     let flags = Flags {
-        config: args.config,
-        data: args.data,
         address: args.address,
         port: args.port,
+        ..args.place.into()
     };
     let config = Config::load(&flags)?;
     let install = Arc::new(Install::open(&config.data)?);

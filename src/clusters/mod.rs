@@ -8,6 +8,7 @@ mod rival;
 pub mod roll;
 pub mod state;
 pub mod transitions;
+pub mod wanted;
 
 use std::sync::Arc;
 
@@ -24,9 +25,10 @@ use crate::i18n::Text;
 use crate::install::is_install_id;
 use crate::people::access::{Access, Address, get};
 use crate::web::{Hx, filters};
-use list::{List, Wanted};
+use list::List;
 use queries::{Details, Row};
 use state::{State, rule, span};
+use wanted::Wanted;
 
 pub fn routes() -> Vec<Address> {
     vec![

@@ -4,8 +4,8 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
-use super::list::Wanted;
 use super::state::{State, Times};
+use super::wanted::Wanted;
 
 /// Microseconds since the last beat.
 const AGE: &str = "timestampdiff(microsecond, beat_at, utc_timestamp(6))";

@@ -43,6 +43,17 @@ const KEYS: [&str; 15] = [
 const LEAST_HEART_SECONDS: u32 = 5;
 const MOST_HEART_SECONDS: u32 = 86_400;
 
+/// Where a server's settings and data lie; the same options for every command.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Settings file; <DATA>/application.yml if not given
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Data directory with INSTALL.json; ./data if not given
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+}
+
 /// What the command line says; it goes before the environment, the file and the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -50,6 +61,16 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     pub address: Option<String>,
     pub port: Option<String>,
+}
+
+impl From<Place> for Flags {
+    fn from(Place { config, data }: Place) -> Flags {
+        Flags {
+            config,
+            data,
+            ..Flags::default()
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

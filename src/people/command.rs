@@ -1,7 +1,5 @@
 //! `muster user`: the accounts from the command line of a server, for whoever may use its data directory.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueEnum};
 use mysql_async::{Conn, Transaction, TxOpts};
 use uuid::Uuid;
@@ -13,7 +11,7 @@ use super::users::credentials::replace_password;
 use super::users::is_last_super_admin;
 use super::users::queries::{self as users, Account, New};
 use super::{password, secret};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Place};
 use crate::db::{self, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
@@ -23,12 +21,8 @@ use crate::install;
 pub struct User {
     #[command(subcommand)]
     action: Verb,
-    /// Settings file; <DATA>/application.yml if not given
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Data directory of a server; ./data if not given
-    #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,12 +73,7 @@ impl From<RoleName> for Role {
 /// # Errors
 /// [`Error::Invalid`], [`Error::NotFound`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
 pub async fn run(args: User) -> Result<String> {
-    let flags = Flags {
-        config: args.config,
-        data: args.data,
-        ..Flags::default()
-    };
-    let config = Config::load(&flags)?;
+    let config = Config::load(&args.place.into())?;
     let (db, keeper) = db::open_beside(&config).await?;
     let done = async {
         migrations::run(&db).await?;

@@ -9,7 +9,7 @@ use askama::Template;
 use muster::app::{App, Standing};
 use muster::clusters::Index;
 use muster::clusters::heartbeat::Heart;
-use muster::clusters::list::Wanted;
+use muster::clusters::wanted::Wanted;
 use muster::config::{Config, Database, Flags};
 use muster::db::Db;
 use muster::install::Install;

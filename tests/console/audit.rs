@@ -10,24 +10,18 @@ use poem::http::StatusCode;
 
 use crate::support::{PASSWORD, TestConsole};
 
+async fn accounts(console: &TestConsole) -> String {
+    let sql = "select group_concat(concat_ws('|', name, display_name, role, password_hash, disabled_at)) from account";
+    console.conn().await.query_first(sql).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn without_its_line_in_the_trail_no_change_is_made() {
     let a = TestConsole::start().await;
     let ann = a.visitor("ann", Role::Member).await;
-    a.conn()
-        .await
-        .query_drop("rename table audit to audit_away")
-        .await
-        .unwrap();
+    a.sql("rename table audit to audit_away").await;
     let path = format!("/users/{}", ann.account_id);
-    let before = a
-        .conn()
-        .await
-        .query_first::<String, _>(
-            "select group_concat(concat_ws('|', name, display_name, role, password_hash, disabled_at)) from account",
-        )
-        .await
-        .unwrap();
+    let before = accounts(&a).await;
     for (path, fields) in [
         (
             "/users".to_owned(),
@@ -45,20 +39,8 @@ async fn without_its_line_in_the_trail_no_change_is_made() {
     }
     let page = a.post_as(&ann, "/profile", &[("display_name", "y")]).await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
-    a.conn()
-        .await
-        .query_drop("rename table audit_away to audit")
-        .await
-        .unwrap();
-    let after = a
-        .conn()
-        .await
-        .query_first::<String, _>(
-            "select group_concat(concat_ws('|', name, display_name, role, password_hash, disabled_at)) from account",
-        )
-        .await
-        .unwrap();
-    assert_eq!(before, after);
+    a.sql("rename table audit_away to audit").await;
+    assert_eq!(before, accounts(&a).await);
     assert!(a.is_in(&ann).await, "her sessions were not ended either");
 }
 

@@ -149,14 +149,7 @@ async fn a_code_is_asked_for_and_counts_once_on_all_servers() {
         .post_as(&ann, "/security/second-factor/removal", &[("current", PASSWORD)])
         .await;
     assert_eq!(off.header("location"), "/security");
-    let page = a
-        .post_as(
-            &Visitor::stranger(),
-            "/sign-in",
-            &[("name", "ann"), ("password", PASSWORD)],
-        )
-        .await;
-    assert_eq!(page.header("location"), "/");
+    assert_eq!(a.sign_in("ann", PASSWORD).await.header("location"), "/");
 }
 
 #[tokio::test]
@@ -167,14 +160,7 @@ async fn an_admin_switches_it_off_for_somebody_who_lost_everything() {
     let path = format!("/users/{}", ann.account_id);
     assert_eq!(a.get(&path).await.count("form[action$='second-factor-removal']"), 1);
     a.post(&format!("{path}/second-factor-removal"), &[]).await;
-    let page = a
-        .post_as(
-            &Visitor::stranger(),
-            "/sign-in",
-            &[("name", "ann"), ("password", PASSWORD)],
-        )
-        .await;
-    assert_eq!(page.header("location"), "/");
+    assert_eq!(a.sign_in("ann", PASSWORD).await.header("location"), "/");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::install::Install;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
 
-/// Offline after this many intervals without a beat; see `clusters::queries` for the rule as SQL.
+/// Offline after this many intervals without a beat; see `liveness` for the rule as SQL.
 pub const OFFLINE_INTERVALS: u32 = 3;
 
 /// Cheap to clone; all clones are the same server.

@@ -27,6 +27,8 @@ pub mod log;
 pub mod web;
 /// Loops: one step again and again, logged once when it fails.
 pub mod periodic;
+/// Whether a cluster lives: one rule, as SQL and in words.
+pub mod liveness;
 /// The people: who may come in, what they may do, and what they did.
 pub mod people;
 /// The clusters: who is here, alive, and where.
@@ -49,10 +51,11 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 6] = [
+const _: [&str; 7] = [
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
+    include_str!("liveness/texts.yml"),
     include_str!("people/texts.yml"),
     include_str!("system/texts.yml"),
     include_str!("web/texts.yml"),

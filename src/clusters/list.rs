@@ -3,9 +3,9 @@
 use chrono::{Local, NaiveDateTime, TimeZone};
 
 use super::queries::Row;
-use super::state::{State, rule};
 use super::wanted::{SIZES, Sort, Wanted};
 use crate::i18n::Text;
+use crate::liveness::{State, rule};
 
 /// The rows and what stands around them; fields for the template.
 #[derive(Debug)]

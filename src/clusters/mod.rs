@@ -6,7 +6,6 @@ pub mod portrait;
 pub mod queries;
 mod rival;
 pub mod roll;
-pub mod state;
 pub mod transitions;
 pub mod wanted;
 
@@ -23,11 +22,11 @@ use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::is_install_id;
+use crate::liveness::{State, rule, span};
 use crate::people::access::{Access, Address, get};
 use crate::web::{Hx, filters};
 use list::List;
 use queries::{Details, Row};
-use state::{State, rule, span};
 use wanted::Wanted;
 
 pub fn routes() -> Vec<Address> {

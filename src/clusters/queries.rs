@@ -4,35 +4,8 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
-use super::state::{State, Times};
 use super::wanted::Wanted;
-
-/// Microseconds since the last beat.
-const AGE: &str = "timestampdiff(microsecond, beat_at, utc_timestamp(6))";
-
-/// The rule of liveness, a function of the row and the database's clock alone. A beat from the future means that the
-/// database's clock was set back: neither alive nor dead can be claimed, so the row counts as late until it beats.
-macro_rules! liveness {
-    () => {
-        "case when beat_seq = 0 or beat_at is null then 'never' \
-         when stopped_at >= beat_at then 'stopped' \
-         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) < -1000000 then 'late' \
-         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) <= 1500000 * interval_s + 1000000 then 'online' \
-         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) <= 3000000 * interval_s then 'late' \
-         else 'offline' end"
-    };
-}
-
-/// Whether the holder of the row itself still beats.
-pub const LIVENESS: &str = liveness!();
-
-/// What people see: a second process with the same install id goes before everything else.
-pub const STATE: &str = concat!(
-    "case when timestampdiff(microsecond, duplicate_at, utc_timestamp(6)) <= 3000000 * duplicate_interval_s \
-     then 'duplicate' else ",
-    liveness!(),
-    " end"
-);
+use crate::liveness::{AGE, STATE, State, Times};
 
 /// One line of the list.
 #[derive(Debug, Clone, FromRow)]

@@ -5,8 +5,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Transaction, params};
 
 use super::portrait::SelfPortrait;
-use super::queries::LIVENESS;
-use super::state::State;
+use crate::liveness::{LIVENESS, State};
 
 /// The row as a server finds it when it wants to take it.
 #[derive(Debug, Clone, FromRow)]

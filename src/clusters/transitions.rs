@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use mysql_async::TxOpts;
 
 use super::queries;
-use super::state::State;
 use crate::app::App;
 use crate::error::Result;
+use crate::liveness::State;
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 
 /// One server's view over time: it distrusts itself after it has been away.

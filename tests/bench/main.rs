@@ -13,9 +13,9 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use muster::app::App;
-use muster::clusters::queries;
 use muster::config::Database;
 use muster::db::embedded::{Embedded, Options};
+use muster::liveness;
 use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
 
@@ -110,7 +110,7 @@ async fn fill(app: &App) {
     .await
     .unwrap();
     // As after the trail has told all of them; the first look at a thousand clusters is not the idle state.
-    conn.query_drop(format!("update cluster set told_state = {}", queries::STATE))
+    conn.query_drop(format!("update cluster set told_state = {}", liveness::STATE))
         .await
         .unwrap();
     conn.query_drop("analyze table cluster").await.unwrap();

@@ -1,7 +1,7 @@
 //! Who is alive: the states of design 3 and the invariants that exist so far.
 
 use muster::app::Standing;
-use muster::clusters::queries::STATE;
+use muster::liveness::STATE;
 use muster::people::Role;
 use mysql_async::prelude::Queryable;
 

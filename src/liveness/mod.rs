@@ -1,4 +1,4 @@
-//! The state of a cluster: what it is called, since when it holds, and the rule with its numbers.
+//! Whether a cluster lives: the rule as SQL and in words, and the states that follow from it.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use mysql_async::prelude::FromValue;
@@ -7,7 +7,34 @@ use mysql_async::{FromValueError, Value};
 use crate::app::OFFLINE_INTERVALS;
 use crate::i18n::Text;
 
-/// Computed by the database from the row ([`super::queries::STATE`]); never stored.
+/// Microseconds since the last beat.
+pub const AGE: &str = "timestampdiff(microsecond, beat_at, utc_timestamp(6))";
+
+/// The rule of liveness, a function of the row and the database's clock alone. A beat from the future means that the
+/// database's clock was set back: neither alive nor dead can be claimed, so the row counts as late until it beats.
+macro_rules! liveness {
+    () => {
+        "case when beat_seq = 0 or beat_at is null then 'never' \
+         when stopped_at >= beat_at then 'stopped' \
+         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) < -1000000 then 'late' \
+         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) <= 1500000 * interval_s + 1000000 then 'online' \
+         when timestampdiff(microsecond, beat_at, utc_timestamp(6)) <= 3000000 * interval_s then 'late' \
+         else 'offline' end"
+    };
+}
+
+/// Whether the holder of the row itself still beats.
+pub const LIVENESS: &str = liveness!();
+
+/// What people see: a second process with the same install id goes before everything else.
+pub const STATE: &str = concat!(
+    "case when timestampdiff(microsecond, duplicate_at, utc_timestamp(6)) <= 3000000 * duplicate_interval_s \
+     then 'duplicate' else ",
+    liveness!(),
+    " end"
+);
+
+/// Computed by the database from the row ([`STATE`]); never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     Online,
@@ -121,7 +148,7 @@ pub fn offline_after(interval_s: u32) -> TimeDelta {
 /// The rule in a sentence, with the numbers of this interval.
 pub fn rule(interval_s: u32) -> Text {
     let late = late_after(interval_s).num_milliseconds();
-    Text::new("clusters.rule")
+    Text::new("state.rule")
         .with("interval", interval_s)
         .with(
             "late",

@@ -31,6 +31,8 @@ pub mod periodic;
 pub mod liveness;
 /// The people: who may come in, what they may do, and what they did.
 pub mod people;
+/// The groups of assets, and which clusters watch them.
+pub mod groups;
 /// The clusters: who is here, alive, and where.
 pub mod clusters;
 /// What this server says of itself: health, identity, metrics, preferences.
@@ -51,10 +53,11 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 7] = [
+const _: [&str; 8] = [
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
+    include_str!("groups/texts.yml"),
     include_str!("liveness/texts.yml"),
     include_str!("people/texts.yml"),
     include_str!("system/texts.yml"),

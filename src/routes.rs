@@ -9,11 +9,11 @@ use poem::{EndpointExt, Response, Route, RouteMethod};
 use crate::app::App;
 use crate::people::People;
 use crate::people::access::Address;
-use crate::{clusters, people, system, web};
+use crate::{clusters, groups, people, system, web};
 
 /// Every address with who may use it.
 pub fn table() -> Vec<Address> {
-    [system::routes(), people::routes(), clusters::routes()]
+    [system::routes(), people::routes(), groups::routes(), clusters::routes()]
         .into_iter()
         .flatten()
         .collect()

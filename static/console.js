@@ -77,8 +77,8 @@
     // What the reader opened stays open, and what is being typed stays typed.
     callbacks.beforeAttributeUpdated = (name, node) =>
       !(name === "open" && node.localName === "details") && !(name === "value" && node === document.activeElement);
-    // A button that says "copied" may say so until its time is over.
-    callbacks.beforeNodeMorphed = (node) => !(node.dataset && "said" in node.dataset);
+    // A button that says "copied" may say so until its time is over, and a form opened inside a list stays.
+    callbacks.beforeNodeMorphed = ({ dataset }) => !(dataset && ("said" in dataset || "held" in dataset));
   }
   // Nobody reads a hidden page.
   on("htmx:beforeRequest", (event) => {

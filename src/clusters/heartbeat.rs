@@ -14,6 +14,7 @@ use super::roll::{self, Holder};
 use crate::app::{App, Standing};
 use crate::db::migrations;
 use crate::error::{Error, Result, chain};
+use crate::groups::queries as groups;
 use crate::i18n::Text;
 
 /// First pause while the database has not answered since the start; doubles up to [`MOST_BACKOFF`].
@@ -156,7 +157,9 @@ impl Heart {
         };
         let next = match holder {
             None => {
+                groups::lock_default(&mut tx).await?;
                 roll::insert(&mut tx, &me, &me.first_name()).await?;
+                groups::bind_all_to_only(&mut tx, &me.install_id).await?;
                 Stage::Beating {
                     seq: Some(0),
                     unsure: 0,

@@ -20,6 +20,7 @@ use poem::{EndpointExt, Request, Response, handler};
 use crate::app::App;
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
+use crate::groups::Panel;
 use crate::i18n::Text;
 use crate::install::is_install_id;
 use crate::liveness::{State, rule, span};
@@ -41,6 +42,8 @@ pub fn routes() -> Vec<Address> {
 #[template(path = "clusters/index.html", blocks = ["list"])]
 pub struct Index {
     pub list: List,
+    /// Above the list; no part of its fragment.
+    pub panel: Option<Panel>,
 }
 
 #[derive(Template)]
@@ -51,8 +54,8 @@ struct Show {
     is_own: bool,
 }
 
-/// Pages that many readers refresh at once, by the query of their address.
-type Lists = Shared<String, Index>;
+/// Pages that many readers refresh at once: whole or their list alone, by the query of their address.
+type Lists = Shared<(bool, String), Index>;
 
 /// `GET /clusters`
 #[handler]
@@ -64,18 +67,20 @@ async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request)
     } else {
         StatusCode::OK
     };
-    let page = lists.read(query.to_owned(), || Index::load(&app, wanted)).await?;
+    let whole = !hx.wants_block();
+    let key = (whole, query.to_owned());
+    let page = lists.read(key, || Index::load(&app, wanted, whole)).await?;
     hx.answer(status, &*page, &page.as_list())
 }
 
 impl Index {
     /// # Errors
     /// [`Error::Unavailable`] while the database does not answer.
-    pub async fn load(app: &App, mut wanted: Wanted) -> Result<Index> {
+    pub async fn load(app: &App, mut wanted: Wanted, whole: bool) -> Result<Index> {
+        let mut conn = app.db.conn().await?;
         let (counts, rows) = if wanted.impossible {
             (Vec::new(), Vec::new())
         } else {
-            let mut conn = app.db.conn().await?;
             let counts = queries::counts(&mut conn, &wanted).await?;
             let from = wanted.settle(matching(&counts, wanted.state));
             let rows = queries::page(&mut conn, &wanted, from).await?;
@@ -89,7 +94,12 @@ impl Index {
             rows,
             counts,
         };
-        Ok(Index { list })
+        let panel = if whole {
+            Some(Panel::load(&mut conn).await?)
+        } else {
+            None
+        };
+        Ok(Index { list, panel })
     }
 }
 

@@ -34,6 +34,22 @@ pub const ALL: &[(&str, &str)] = &[
         "0010_cluster_told_state",
         include_str!("../../migrations/0010_cluster_told_state.sql"),
     ),
+    (
+        "0011_asset_group",
+        include_str!("../../migrations/0011_asset_group.sql"),
+    ),
+    (
+        "0012_asset_group_default",
+        include_str!("../../migrations/0012_asset_group_default.sql"),
+    ),
+    (
+        "0013_cluster_group",
+        include_str!("../../migrations/0013_cluster_group.sql"),
+    ),
+    (
+        "0014_cluster_group_only_one",
+        include_str!("../../migrations/0014_cluster_group_only_one.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

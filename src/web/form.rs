@@ -64,3 +64,15 @@ impl Mistakes {
         self.0.is_empty()
     }
 }
+
+/// What is wrong with a text of one line, if anything: too long, or with characters that nobody sees and that turn round
+/// what stands beside them (Unicode's bidirectional controls) or stand for nothing.
+pub fn line_mistake(text: &str, most: usize) -> Option<Text> {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.chars().any(hidden) {
+        return Some(Text::new("form.control"));
+    }
+    (text.chars().count() > most).then(|| Text::new("form.long").with("most", most))
+}

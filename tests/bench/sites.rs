@@ -171,7 +171,7 @@ where
 /// What the real handler asks the database, and nothing around it.
 async fn load(app: &App, req: &Request) -> Index {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    Index::load(app, wanted).await.unwrap()
+    Index::load(app, wanted, false).await.unwrap()
 }
 
 /// The layout as askama hands it to filters.

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod chrome;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/page.rs"]
+mod page;
 mod sign_in;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/support.rs"]

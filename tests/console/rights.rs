@@ -40,6 +40,16 @@ const TABLE: &str = "
     GET  /audit.csv                              signed
     GET  /clusters                               system
     GET  /clusters/:install_id                   system
+    GET  /groups                                 system
+    POST /groups                                 system
+    GET  /groups/panel                           system
+    GET  /groups/:group_id                       system
+    POST /groups/:group_id                       system
+    POST /groups/:group_id/removal               system
+    GET  /groups/:group_id/clusters/new          system
+    POST /groups/:group_id/clusters              system
+    POST /groups/:group_id/clusters/:install_id/removal system
+    POST /groups/:group_id/clusters/:install_id/rise system
     GET  /users                                  super
     POST /users                                  super
     GET  /users/new                              super

@@ -17,9 +17,11 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts};
 use poem::endpoint::BoxEndpoint;
 use poem::http::StatusCode;
-use poem::test::{TestClient, TestResponse};
+use poem::test::TestClient;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+pub(crate) use crate::page::Page;
 
 /// The server all tests share: `MUSTER_TEST_DB` if it is set, else a private MariaDB, in memory where that is possible.
 static SERVER: LazyLock<Database> = LazyLock::new(|| {
@@ -267,6 +269,11 @@ impl TestConsole {
         console
     }
 
+    /// [`TestConsole::beside`] before its first beat.
+    pub(crate) async fn beside_silent(first: &TestConsole) -> TestConsole {
+        TestConsole::silent(&first.database, None, &[]).await
+    }
+
     /// A server that has not called the roll yet.
     pub(crate) async fn silent(database: &Database, data: Option<TempDir>, env: &[(&str, &str)]) -> TestConsole {
         let (config, data) = config(&url(database), data, env);
@@ -408,70 +415,5 @@ impl TestConsole {
     /// The one number that a statement asks for.
     pub(crate) async fn count(&self, sql: &str) -> u64 {
         self.conn().await.query_first(sql).await.unwrap().unwrap()
-    }
-}
-
-/// An answer with its HTML ready to be asked.
-pub(crate) struct Page {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: poem::http::HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Page {
-    pub(crate) async fn of(response: TestResponse) -> Page {
-        let status = response.0.status();
-        let headers = response.0.headers().clone();
-        let body = response.0.into_body().into_string().await.unwrap();
-        Page { status, headers, body }
-    }
-
-    /// The text of all that matches, white space folded.
-    pub(crate) fn text(&self, selector: &str) -> String {
-        let html = scraper::Html::parse_document(&self.body);
-        let selector = scraper::Selector::parse(selector).unwrap();
-        let words: Vec<String> = html
-            .select(&selector)
-            .flat_map(|found| found.text())
-            .map(str::to_owned)
-            .collect();
-        words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
-    }
-
-    pub(crate) fn count(&self, selector: &str) -> usize {
-        let html = scraper::Html::parse_document(&self.body);
-        html.select(&scraper::Selector::parse(selector).unwrap()).count()
-    }
-
-    #[track_caller]
-    pub(crate) fn shows(&self, text: &str) {
-        assert!(
-            self.text("*").contains(text),
-            "{text:?} is not in: {}",
-            self.text("body")
-        );
-    }
-
-    /// Whoever this answer signs in.
-    #[track_caller]
-    pub(crate) fn visitor(&self) -> Visitor {
-        let token = self.session();
-        Visitor {
-            account_id: "somebody".to_owned(),
-            token: token.unwrap_or_else(|| panic!("no session: {} {}", self.status, self.text("body"))),
-        }
-    }
-
-    /// The session that this answer starts.
-    pub(crate) fn session(&self) -> Option<String> {
-        let cookies = self.headers.get_all("set-cookie").iter();
-        let values = cookies.filter_map(|cookie| cookie.to_str().ok()?.strip_prefix("muster_s_")?.split_once('='));
-        // Others are told to be forgotten.
-        let mut values = values.filter_map(|(_, rest)| Some(rest.split(';').next()?.to_owned()));
-        values.find(|value| value.len() == 64)
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }

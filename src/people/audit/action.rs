@@ -41,6 +41,10 @@ actions! {
     AccountDisable "account_disable" "action.account_disable",
     AccountEnable "account_enable" "action.account_enable",
     ClusterState "cluster_state" "action.cluster_state",
+    GroupCreate "group_create" "action.group_create",
+    GroupUpdate "group_update" "action.group_update",
+    GroupRemove "group_remove" "action.group_remove",
+    GroupBind "group_bind" "action.group_bind",
     KeyRotate "key_rotate" "action.key_rotate",
     Refused "refused" "action.refused",
 }

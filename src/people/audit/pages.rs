@@ -244,6 +244,7 @@ impl Row {
     pub fn link(&self, role: Role) -> Option<String> {
         match self.object_kind.as_str() {
             "account" if role >= Role::SuperAdmin => Some(format!("/users/{}", self.object_id)),
+            "group" if role >= Role::SystemAdmin => Some(format!("/groups/{}", self.object_id)),
             "cluster" if role >= Role::SystemAdmin => Some(format!("/clusters/{}", self.object_id)),
             _ => None,
         }
@@ -286,6 +287,8 @@ fn field(name: &str) -> Text {
         "display_name" => Text::new("users.display_name"),
         "password" => Text::new("password.password"),
         "state" => Text::new("users.state"),
+        "name" => Text::new("users.name"),
+        "clusters" => Text::new("layout.clusters"),
         "days" => Text::new("security.days"),
         "sessions" => Text::new("security.sessions"),
         _ => Text::new("audit.plain").with("value", name),

@@ -19,6 +19,7 @@ use super::{known_id, password, secret};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::web::form::line_mistake;
 use crate::web::{Form, Hx, Mistakes, filters};
 use credentials::Shown;
 use queries::{Account, New};
@@ -182,10 +183,7 @@ pub fn name_mistake(name: &str) -> Option<Text> {
 
 /// What is wrong with what somebody wants to be called, if anything.
 pub fn display_name_mistake(name: &str) -> Option<Text> {
-    if name.chars().any(char::is_control) {
-        return Some(Text::new("users.control"));
-    }
-    (name.chars().count() > LONGEST_NAME).then(|| Text::new("users.long").with("most", LONGEST_NAME))
+    line_mistake(name, LONGEST_NAME)
 }
 
 async fn insert(app: &App, viewer: &Viewer, page: &NewUser, password: &str) -> Result<String> {

@@ -1,0 +1,165 @@
+//! Which clusters watch a group, and in which order.
+
+use askama::Template;
+use mysql_async::{Transaction, TxOpts};
+use poem::http::StatusCode;
+use poem::web::{Data, Path};
+use poem::{Request, Response, handler};
+
+use super::queries::{self, Choice};
+use super::{Group, Member, known_id, missing, names};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::people::Viewer;
+use crate::people::access::{Access, Address, get, post};
+use crate::people::audit::{self, Action, Actor, Entry};
+use crate::web::{Form, Hx, Mistakes, filters};
+
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/groups/:group_id/clusters/new", Access::SystemAdmin, new),
+        post("/groups/:group_id/clusters", Access::SystemAdmin, create),
+        post(
+            "/groups/:group_id/clusters/:install_id/removal",
+            Access::SystemAdmin,
+            remove,
+        ),
+        post("/groups/:group_id/clusters/:install_id/rise", Access::SystemAdmin, rise),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "groups/bind.html", blocks = ["form"])]
+struct Bind {
+    group: Group,
+    choices: Vec<Choice>,
+    /// The page to go back to: `clusters`, or the group's own.
+    from: String,
+    mistakes: Mistakes,
+}
+
+/// `GET /groups/{group_id}/clusters/new`
+#[handler]
+async fn new(hx: Hx, app: Data<&App>, Path(group_id): Path<String>, req: &Request) -> Result<Response> {
+    let from = if req.uri().query() == Some("from=clusters") {
+        "clusters"
+    } else {
+        ""
+    };
+    let page = Bind::load(&app, known_id(&group_id)?, from).await?;
+    hx.render(&page, &page.as_form())
+}
+
+impl Bind {
+    async fn load(app: &App, group_id: u32, from: &str) -> Result<Bind> {
+        let mut conn = app.db.conn().await?;
+        let group = queries::by_id(&mut conn, group_id).await?.ok_or_else(missing)?;
+        Ok(Bind {
+            choices: queries::choices(&mut conn, group_id).await?,
+            group,
+            from: from.to_owned(),
+            mistakes: Mistakes::default(),
+        })
+    }
+}
+
+/// `POST /groups/{group_id}/clusters`
+#[handler]
+async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_id): Path<String>) -> Result<Response> {
+    let (group_id, install_id) = (known_id(&group_id)?, form.text("install_id"));
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let group = queries::locked(&mut tx, group_id).await?.ok_or_else(missing)?;
+    let Some(name) = queries::bindable(&mut tx, install_id).await? else {
+        drop(tx);
+        let mut page = Bind::load(&app, group_id, form.text("from")).await?;
+        page.mistakes.note("install_id", Text::new("groups.choose_cluster"));
+        return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
+    };
+    let mut wanted = named(&group.members);
+    if !wanted.iter().any(|(known, _)| *known == install_id) {
+        wanted.push((install_id, &name));
+    }
+    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
+    tx.commit().await?;
+    Ok(hx.see_other(back(&form, group_id).as_str()))
+}
+
+/// Where the form was opened: on the cluster list, or on the group's own page.
+fn back(form: &Form, group_id: u32) -> String {
+    match form.text("from") {
+        "clusters" => "/clusters".to_owned(),
+        _ => format!("/groups/{group_id}"),
+    }
+}
+
+/// `POST /groups/{group_id}/clusters/{install_id}/removal`
+#[handler]
+async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
+    change(hx, viewer, &app, &ids, |wanted, at| {
+        wanted.remove(at);
+    })
+    .await
+}
+
+/// `POST /groups/{group_id}/clusters/{install_id}/rise`
+#[handler]
+async fn rise(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
+    change(hx, viewer, &app, &ids, |wanted, at| {
+        wanted.swap(at, at.saturating_sub(1))
+    })
+    .await
+}
+
+/// Clusters by id and name, in order.
+pub type Named<'a> = Vec<(&'a str, &'a str)>;
+
+/// Changes the order with one of the clusters in hand; nothing happens if somebody else unbound it meanwhile.
+async fn change(
+    hx: Hx,
+    viewer: Viewer,
+    app: &App,
+    (group_id, install_id): &(String, String),
+    how: impl FnOnce(&mut Named<'_>, usize),
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let group = queries::locked(&mut tx, known_id(group_id)?)
+        .await?
+        .ok_or_else(missing)?;
+    let mut wanted = named(&group.members);
+    if let Some(at) = wanted.iter().position(|(known, _)| known == install_id) {
+        how(&mut wanted, at);
+    }
+    rebind(&mut tx, &viewer.actor(app), &group, &wanted).await?;
+    tx.commit().await?;
+    Ok(hx.see_other(&format!("/groups/{}", group.group_id)))
+}
+
+pub fn named(members: &[Member]) -> Named<'_> {
+    members
+        .iter()
+        .map(|member| (member.install_id.as_str(), member.name.as_str()))
+        .collect()
+}
+
+/// Gives a locked group these clusters in this order, and writes the trail; nothing when it has them already.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn rebind(tx: &mut Transaction<'_>, actor: &Actor, group: &Group, wanted: &Named<'_>) -> Result<(), Error> {
+    let ids: Vec<&str> = wanted.iter().map(|(install_id, _)| *install_id).collect();
+    if named(&group.members) == *wanted {
+        return Ok(());
+    }
+    queries::set_members(tx, group.group_id, &ids).await?;
+    let after: Vec<&str> = wanted.iter().map(|(_, name)| *name).collect();
+    let entry = Entry::by(actor, Action::GroupBind).on(group.object()).change(
+        "clusters",
+        names(&group.members),
+        after.join(", "),
+    );
+    audit::record(tx, &entry).await?;
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! All SQL of the tables `asset_group` and `cluster_group`.
+
+use chrono::NaiveDateTime;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Transaction};
+
+use super::{Group, Member};
+use crate::liveness::{LIVENESS, STATE, State};
+
+/// One group beside one of its clusters.
+#[derive(Debug, FromRow)]
+struct Line {
+    group_id: u32,
+    name: String,
+    is_default: bool,
+    modified_at: Option<NaiveDateTime>,
+    modified_by: String,
+    row_version: u32,
+    total: u64,
+    install_id: Option<String>,
+    cluster: Option<String>,
+    state: Option<State>,
+    is_alive: Option<bool>,
+}
+
+/// Groups with their clusters: those nobody is bound to first, then those whose clusters are all away, then the rest, by
+/// name. Also how many there are in all.
+///
+/// `name_part` is compared without case; empty for every group.
+pub async fn page(conn: &mut Conn, name_part: &str, from: u64, count: u64) -> mysql_async::Result<(Vec<Group>, u64)> {
+    let alive = format!("max({LIVENESS} in ('online', 'late'))");
+    let groups = format!(
+        "select g.*, coalesce(s.alive, 0) as rank_alive, s.group_id is not null as rank_bound, count(*) over () as total \
+         from asset_group g left join (select b.group_id, {alive} as alive from cluster_group b \
+         join cluster c on c.install_id = b.install_id group by b.group_id) s on s.group_id = g.group_id \
+         where ? = '' or locate(?, g.name_key) > 0 \
+         order by rank_alive, rank_bound, g.name_key limit {count} offset {from}"
+    );
+    let sql = format!(
+        "{} order by g.rank_alive, g.rank_bound, g.name_key, b.position",
+        lines(&groups)
+    );
+    let key = super::name_key(name_part);
+    let lines: Vec<Line> = conn.exec(sql, (&key, &key)).await?;
+    let total = lines.first().map_or(0, |line| line.total);
+    Ok((folded(lines), total))
+}
+
+pub async fn by_id(conn: &mut impl Queryable, group_id: u32) -> mysql_async::Result<Option<Group>> {
+    let sql = format!(
+        "{} order by b.position",
+        lines("select g.*, 1 as total from asset_group g where g.group_id = ?")
+    );
+    Ok(folded(conn.exec(sql, (group_id,)).await?).pop())
+}
+
+/// Every group, and which clusters are bound to it, for a form that binds one cluster to many groups.
+pub async fn all(conn: &mut impl Queryable) -> mysql_async::Result<Vec<Group>> {
+    let sql = format!(
+        "{} order by g.name_key, b.position",
+        lines("select g.*, 1 as total from asset_group g")
+    );
+    Ok(folded(conn.query(sql).await?))
+}
+
+fn lines(groups: &str) -> String {
+    format!(
+        "select g.group_id, g.name, g.default_one is not null as is_default, g.modified_at, g.modified_by, g.row_version, \
+         g.total, c.install_id, c.name as cluster, if(c.install_id is null, null, {STATE}) as state, \
+         {LIVENESS} in ('online', 'late') as is_alive from ({groups}) g \
+         left join cluster_group b on b.group_id = g.group_id left join cluster c on c.install_id = b.install_id"
+    )
+}
+
+/// Lines of the same group stand together.
+fn folded(lines: Vec<Line>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for line in lines {
+        if groups.last().is_none_or(|last| last.group_id != line.group_id) {
+            groups.push(Group {
+                group_id: line.group_id,
+                name: line.name,
+                is_default: line.is_default,
+                modified_at: line.modified_at,
+                modified_by: line.modified_by,
+                row_version: line.row_version,
+                members: Vec::new(),
+            });
+        }
+        let member = line.install_id.zip(line.cluster).zip(line.state);
+        if let (Some(group), Some(((install_id, name), state))) = (groups.last_mut(), member) {
+            group.members.push(Member {
+                install_id,
+                name,
+                state,
+                is_alive: line.is_alive.unwrap_or(false),
+            });
+        }
+    }
+    groups
+}
+
+/// [`by_id`], with the group's row locked until the transaction ends: whoever changes its name or clusters comes through
+/// here.
+pub async fn locked(tx: &mut Transaction<'_>, group_id: u32) -> mysql_async::Result<Option<Group>> {
+    let found: Option<u32> = tx
+        .exec_first(
+            "select group_id from asset_group where group_id = ? for update",
+            (group_id,),
+        )
+        .await?;
+    match found {
+        Some(_) => by_id(tx, group_id).await,
+        None => Ok(None),
+    }
+}
+
+/// A new group; while there is a single cluster, that one watches it.
+pub async fn insert(tx: &mut Transaction<'_>, name: &str, by: &str) -> mysql_async::Result<u32> {
+    tx.exec_drop(
+        "insert into asset_group (name, name_key, created_by) values (?, ?, ?)",
+        (name, super::name_key(name), by),
+    )
+    .await?;
+    let group_id = tx.last_insert_id().unwrap_or_default() as u32;
+    if let Some(install_id) = only_cluster(tx).await? {
+        set_members(tx, group_id, &[&install_id]).await?;
+    }
+    Ok(group_id)
+}
+
+async fn only_cluster(tx: &mut Transaction<'_>) -> mysql_async::Result<Option<String>> {
+    let ids: Vec<String> = tx
+        .query("select install_id from cluster where removed_at is null limit 2")
+        .await?;
+    Ok(match <[String; 1]>::try_from(ids) {
+        Ok([id]) => Some(id),
+        Err(_) => None,
+    })
+}
+
+/// Makes servers that register at the same moment go one after the other.
+pub async fn lock_default(tx: &mut Transaction<'_>) -> mysql_async::Result<()> {
+    tx.query_drop("select group_id from asset_group where default_one = 1 for update")
+        .await
+}
+
+/// Binds every group without a cluster to this one, if it is the only cluster there is: a system of one server needs no
+/// set-up. Behind [`lock_default`], so that of several first servers exactly one gets them.
+pub async fn bind_all_to_only(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<()> {
+    if only_cluster(tx).await?.as_deref() != Some(install_id) {
+        return Ok(());
+    }
+    tx.exec_drop(
+        "insert into cluster_group (group_id, install_id) select group_id, ? from asset_group \
+         where group_id not in (select group_id from cluster_group)",
+        (install_id,),
+    )
+    .await
+}
+
+/// False when somebody else saved since `row_version`.
+pub async fn rename(
+    tx: &mut Transaction<'_>,
+    (group_id, row_version): (u32, u32),
+    name: &str,
+    by: &str,
+) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "update asset_group set name = ?, name_key = ?, modified_at = utc_timestamp(6), modified_by = ?, \
+         row_version = row_version + 1 where group_id = ? and row_version = ?",
+        (name, super::name_key(name), by, group_id, row_version),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
+}
+
+pub async fn remove(tx: &mut Transaction<'_>, group_id: u32) -> mysql_async::Result<()> {
+    tx.exec_drop("delete from asset_group where group_id = ?", (group_id,))
+        .await
+}
+
+/// Clusters to choose from, those alive first.
+#[derive(Debug, Clone, FromRow)]
+pub struct Choice {
+    pub install_id: String,
+    pub name: String,
+    pub state: State,
+}
+
+/// The clusters that are not bound to a group yet.
+pub async fn choices(conn: &mut Conn, group_id: u32) -> mysql_async::Result<Vec<Choice>> {
+    let sql = format!(
+        "select install_id, name, {STATE} as state from cluster where removed_at is null and install_id not in \
+         (select install_id from cluster_group where group_id = ?) order by {LIVENESS} not in ('online', 'late'), name"
+    );
+    conn.exec(sql, (group_id,)).await
+}
+
+/// Whether that cluster can be bound, and its name; it is not removed before the transaction ends.
+pub async fn bindable(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Option<String>> {
+    tx.exec_first(
+        "select name from cluster where install_id = ? and removed_at is null lock in share mode",
+        (install_id,),
+    )
+    .await
+}
+
+/// Gives a group exactly these clusters in this order. Its row is new, or locked.
+pub async fn set_members(tx: &mut Transaction<'_>, group_id: u32, install_ids: &[&str]) -> mysql_async::Result<()> {
+    tx.exec_drop("delete from cluster_group where group_id = ?", (group_id,))
+        .await?;
+    let rows = (1_u32..)
+        .zip(install_ids)
+        .map(|(position, id)| (group_id, *id, position));
+    tx.exec_batch(
+        "insert into cluster_group (group_id, install_id, position) values (?, ?, ?)",
+        rows,
+    )
+    .await
+}

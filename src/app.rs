@@ -35,6 +35,8 @@ pub struct Inner {
     last_beat: RwLock<Option<Instant>>,
     /// Whether the last page that asked the database got no answer.
     pub unanswered: AtomicBool,
+    /// The database is sealed with a master key that this server does not have.
+    pub lacks_key: AtomicBool,
 }
 
 /// Whether this server may work, and if not, why.
@@ -69,6 +71,7 @@ impl App {
             name: RwLock::new(config.cluster_id.clone()),
             last_beat: RwLock::new(None),
             unanswered: AtomicBool::new(false),
+            lacks_key: AtomicBool::new(false),
             config,
             install: install.into(),
             db,

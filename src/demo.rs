@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
 use crate::install;
 use crate::people::audit::Actor;
+use crate::people::password::{self, Checked};
 use crate::people::users::queries as users;
 use crate::people::{Role, command};
 use crate::seal::Key;
@@ -203,10 +204,11 @@ async fn start(
     }
     let sign_in = sign_in(&mut conn, data).await?;
     conn.disconnect().await?;
-    say(
-        lang,
-        &Text::new("demo.sign_in").with("name", NAME).with("password", sign_in),
-    );
+    let text = match sign_in {
+        Some(password) => Text::new("demo.sign_in").with("password", password),
+        None => Text::new("demo.sign_in_changed"),
+    };
+    say(lang, &text.with("name", NAME));
     say(lang, &Text::new("demo.hint"));
     Ok(())
 }
@@ -222,18 +224,21 @@ fn master_key(data: &Path) -> Result<String> {
     Ok(key)
 }
 
-/// The demo's person, made on the first run; the password is kept beside the database it opens.
-async fn sign_in(conn: &mut Conn, data: &Path) -> Result<String> {
+/// The demo's person, made on the first run; the password is kept beside the database it opens. None when it was changed
+/// in the console since.
+async fn sign_in(conn: &mut Conn, data: &Path) -> Result<Option<String>> {
     let path = data.join("sign-in");
     let known = std::fs::read_to_string(&path).unwrap_or_default();
-    if !known.is_empty() && users::by_name(conn, NAME).await?.is_some() {
-        return Ok(known.trim().to_owned());
+    let account = users::candidate(conn, NAME, "").await?.account;
+    if let Some(account) = account.filter(|_| !known.is_empty()) {
+        let fits = password::check(known.trim(), Some(&account.password_hash)).await? != Checked::Wrong;
+        return Ok(fits.then(|| known.trim().to_owned()));
     }
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let password = command::add(&mut tx, &Actor::command(""), NAME, Role::SuperAdmin).await?;
-    install::write_private(&path, &password)?;
+    install::write_private(&path, &format!("{password}\n"))?;
     tx.commit().await?;
-    Ok(password)
+    Ok(Some(password))
 }
 
 /// A server of its own: own process, own group (Ctrl-C is ours to hand on), own data directory.

@@ -8,6 +8,7 @@ use crate::db::{self, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install;
+use crate::liveness;
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::security::second_factor;
 use crate::seal::{self, Key, Seal};
@@ -50,8 +51,8 @@ pub async fn run(args: KeyCommand) -> Result<Text> {
         let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
         match args.action {
             Verb::Show => show(&seal, &mut conn).await,
-            Verb::Create => create(&seal, &mut conn).await,
-            Verb::Forget => forget(&mut conn, &actor).await,
+            Verb::Create => create(&seal, &mut conn, &actor).await,
+            Verb::Forget => forget(&seal, &mut conn, &actor).await,
             Verb::Rotate { finish: false } => add(&seal, &mut conn).await,
             Verb::Rotate { finish: true } => finish(&seal, &mut conn, &actor).await,
         }
@@ -77,24 +78,35 @@ async fn show(seal: &Seal, conn: &mut Conn) -> Result<Text> {
     Ok(text.with_text("keys", keys).with_text("used", used))
 }
 
-async fn create(seal: &Seal, conn: &mut Conn) -> Result<Text> {
+async fn create(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
     if let Some(fingerprint) = seal::in_use(conn).await? {
         return Err(Error::Conflict(
             Text::new("key.exists").with("fingerprint", fingerprint),
         ));
     }
+    let known = seal.newest().is_some();
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let key = seal.sealing_key(&mut tx, true).await?;
+    let entry = Entry::by(actor, Action::KeyCreate).on(Object::new("key", &key.fingerprint(), ""));
+    audit::record(&mut tx, &entry.change("fingerprint", "", key.fingerprint())).await?;
     tx.commit().await?;
-    let text = Text::new("key.created").with("fingerprint", key.fingerprint());
+    let text = Text::new(if known { "key.taken_up" } else { "key.created" }).with("fingerprint", key.fingerprint());
     Ok(text.with("path", seal.path().display()))
 }
 
-async fn forget(conn: &mut Conn, actor: &Actor) -> Result<Text> {
+/// Only for a key that is lost: whoever still has it loses secrets for nothing.
+async fn forget(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
+    let Some(fingerprint) = seal::in_use(conn).await? else {
+        return Err(Error::Conflict(Text::new("key.nothing_sealed")));
+    };
+    if seal.fingerprints().contains(&fingerprint) {
+        let text = Text::new("key.not_lost").with("fingerprint", fingerprint);
+        return Err(Error::Conflict(text.with("path", seal.path().display())));
+    }
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     seal::forget_key(&mut tx).await?;
     let secrets = second_factor::forget_all(&mut tx).await?;
-    let entry = Entry::by(actor, Action::KeyRotate).on(Object::new("key", "", ""));
+    let entry = Entry::by(actor, Action::KeyForget).on(Object::new("key", &fingerprint, ""));
     audit::record(&mut tx, &entry.change("secrets", secrets, 0)).await?;
     tx.commit().await?;
     Ok(Text::new("key.forgotten").with("secrets", secrets))
@@ -117,6 +129,11 @@ async fn finish(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
     let old = old.ok_or_else(|| Error::Conflict(Text::new("key.nothing_sealed")))?;
     let newest = seal.newest().filter(|key| key.fingerprint() != old);
     let newest = newest.ok_or_else(|| Error::Conflict(Text::new("key.not_added")))?;
+    let lacking = liveness::without_key(conn, &newest.fingerprint()).await?;
+    if !lacking.is_empty() {
+        let text = Text::new("key.others_lack").with("names", lacking.join(", "));
+        return Err(Error::Conflict(text.with("fingerprint", newest.fingerprint())));
+    }
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     // Locks the row of the key first, as everybody does who seals something.
     seal.sealing_key(&mut tx, false).await?;

@@ -70,7 +70,11 @@ fn say(done: Text) {
 fn explain(error: &Error) -> String {
     let said = error.text().say(Config::lang_of_terminal());
     match error {
-        Error::Unavailable(_) | Error::Internal(_) => format!("{said} ({})", chain(error)),
+        Error::Unavailable(_) => {
+            let text = Text::new("db.away").with("cause", chain(error));
+            text.say(Config::lang_of_terminal())
+        }
+        Error::Internal(_) => format!("{said} ({})", chain(error)),
         _ => said,
     }
 }

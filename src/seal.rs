@@ -4,6 +4,8 @@
 //! `master.key` of its data directory, or in the environment. The database knows which key is in use by its fingerprint.
 
 use std::fmt;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -123,7 +125,13 @@ impl Seal {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reload(&self) -> Result<()> {
+    /// Reads the file again: a key may have been added on another server and copied here.
+    ///
+    /// # Errors
+    /// As for [`Seal::open`].
+    pub fn reload(&self) -> Result<()> {
+        // A copied file may have come with the rights of the copier.
+        let _ = std::fs::set_permissions(&self.path, Permissions::from_mode(0o600));
         let mut keys: Vec<Key> = self.given.iter().cloned().collect();
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -212,7 +220,7 @@ impl Seal {
         if let Some(fingerprint) = tx.query_first::<String, _>(sql).await? {
             return self.key(&fingerprint);
         }
-        let known = self.keys().into_iter().next();
+        let known = self.newest();
         let key = match &known {
             Some(key) => key.clone(),
             None if is_alone => Key::random()?,

@@ -1,14 +1,16 @@
 //! Every loop and its period. The heart is not among them: it beats on its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic;
@@ -17,6 +19,8 @@ use crate::periodic;
 const SETUP: Duration = Duration::from_secs(2);
 /// A change of a cluster's state stands in the audit trail this much later at most.
 const TRANSITIONS: Duration = Duration::from_secs(5);
+/// A key copied to this server is known to the others this much later at most.
+const KEYS: Duration = Duration::from_secs(10);
 /// What is past its time is only in the way.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -33,11 +37,35 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(periodic::run(named("sweep"), SWEEP, stop.clone(), |app| async move {
         sweep(&app).await
     }));
+    tasks.spawn(periodic::run(
+        named("master key"),
+        KEYS,
+        stop.clone(),
+        |app| async move { keys(&app).await },
+    ));
     tasks.spawn(periodic::run(named("states"), TRANSITIONS, stop.clone(), move |app| {
         let observer = observer.clone();
         async move { observer.tick(&app).await }
     }));
     tasks
+}
+
+/// Says on the roll which master keys this server has, and on its own pages when it lacks the one in use.
+///
+/// # Errors
+/// [`crate::error::Error::Invalid`] with the remedy when it lacks the one in use.
+pub async fn keys(app: &App) -> Result<()> {
+    app.seal.reload()?;
+    let known = match app.seal.fingerprints().join(" ") {
+        none if none.is_empty() => "-".to_owned(),
+        known => known,
+    };
+    let mut conn = app.db.conn().await?;
+    roll::tell_keys(&mut conn, &app.install.id, &known).await?;
+    let fits = app.seal.check(&mut conn).await;
+    app.lacks_key
+        .store(matches!(fits, Err(Error::Invalid(_))), Ordering::Relaxed);
+    fits
 }
 
 /// Drops what is past its time, in small pieces until nothing is left or the step's time is over.

@@ -24,9 +24,9 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 
 /// A client that has not shaken hands within this is dropped.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Handshakes at once; whoever comes beyond that waits in the system's queue.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 1024;
 /// A renewed certificate is in use this much later at most.
 const LOOK: Duration = Duration::from_secs(2);
 /// After a failed accept (too many open files) the next one waits.

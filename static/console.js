@@ -70,6 +70,18 @@
     if (form) form.elements.back.value = detail.path.slice(form.dataset.base.length);
   });
 
+  // --- Forms -----------------------------------------------------------------------------------------------------
+
+  // What came in place of a form goes on where the reader must: at what is wrong, or at what is asked for next.
+  on("htmx:afterSettle", ({ detail }) => {
+    const { elt, requestConfig } = detail;
+    if (requestConfig?.verb !== "post") return;
+    const next = elt.querySelector("[aria-invalid=true]:not([value='']), [aria-invalid=true], [autofocus]") ?? elt.querySelector("h1, [role=alert], [role=status]");
+    if (!next) return;
+    if (!next.matches("input, select, button, a")) next.tabIndex = -1;
+    next.focus();
+  });
+
   // --- Refreshing ------------------------------------------------------------------------------------------------
 
   const callbacks = window.Idiomorph?.defaults.callbacks;

@@ -123,6 +123,15 @@ pub async fn rename_boot(conn: &mut Conn, install_id: &str, from: (&str, u64), t
     Ok(conn.affected_rows() == 1)
 }
 
+/// Says which master keys a server has, if that is news.
+pub async fn tell_keys(conn: &mut Conn, install_id: &str, fingerprints: &str) -> mysql_async::Result<()> {
+    conn.exec_drop(
+        "update cluster set key_fingerprints = left(?, 255) where install_id = ? and key_fingerprints <> left(?, 255)",
+        (fingerprints, install_id, fingerprints),
+    )
+    .await
+}
+
 /// The last word of a server that ends. The boot id goes, so that a beat still on its way meets no row; a clock that was
 /// set back must not leave the stop before the last beat.
 pub async fn stop(conn: &mut Conn, install_id: &str, boot_id: &str) -> mysql_async::Result<()> {

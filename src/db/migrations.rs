@@ -50,6 +50,10 @@ pub const ALL: &[(&str, &str)] = &[
         "0014_cluster_group_only_one",
         include_str!("../../migrations/0014_cluster_group_only_one.sql"),
     ),
+    (
+        "0015_cluster_keys",
+        include_str!("../../migrations/0015_cluster_keys.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

@@ -79,6 +79,11 @@ pub async fn open_beside(config: &Config) -> Result<(Db, Option<Keeper>)> {
     match (&config.database, embedded::running(&dir)) {
         (None, Some(database)) => Ok((Db::new(&database), None)),
         (Some(_), _) => open(config).await,
+        // A mistyped directory must not become a new, empty system.
+        (None, None) if !dir.exists() => {
+            let text = Text::new("db.no_data").with("path", config.data.display());
+            Err(Error::Invalid(text.with("file", config.file.display())))
+        }
         (None, None) => {
             let in_use = |error| match error {
                 Error::Conflict(_) => {

@@ -108,6 +108,68 @@ impl<K: Eq + Hash + Clone, V> Drop for Visit<'_, K, V> {
     }
 }
 
+/// [`Shared`] for reads of many keys by one statement: all who ask meanwhile, for whatever keys, share the next read.
+#[derive(Debug)]
+pub struct Batch<K: Eq + Hash + Clone, V> {
+    shared: Shared<(), V>,
+    /// What is asked for, and by how many.
+    asked: Mutex<HashMap<K, usize>>,
+}
+
+impl<K: Eq + Hash + Clone, V> Batch<K, V> {
+    /// One whose reads start at least `pace` apart while readers queue.
+    pub fn paced(pace: Duration) -> Batch<K, V> {
+        Batch {
+            shared: Shared::paced(pace),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// The answer to a read that started after this call and covers these keys; `ask` gets them among those of others.
+    ///
+    /// # Errors
+    /// Those of `ask`, to all who share them.
+    pub async fn read<F>(&self, keys: Vec<K>, ask: impl FnOnce(Vec<K>) -> F) -> Result<Arc<V>>
+    where
+        F: Future<Output = Result<V>>,
+    {
+        // Noted before the read is joined, so that the read, which starts later, finds them.
+        let _asking = Asking::note(&self.asked, keys);
+        let all = || lock(&self.asked).keys().cloned().collect();
+        self.shared.read((), || ask(all())).await
+    }
+}
+
+/// Keys somebody waits for, until they are answered or go away.
+struct Asking<'a, K: Eq + Hash + Clone> {
+    asked: &'a Mutex<HashMap<K, usize>>,
+    keys: Vec<K>,
+}
+
+impl<'a, K: Eq + Hash + Clone> Asking<'a, K> {
+    fn note(asked: &'a Mutex<HashMap<K, usize>>, keys: Vec<K>) -> Asking<'a, K> {
+        let mut noted = lock(asked);
+        for key in &keys {
+            *noted.entry(key.clone()).or_default() += 1;
+        }
+        Asking { asked, keys }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Drop for Asking<'_, K> {
+    fn drop(&mut self) {
+        let mut noted = lock(self.asked);
+        for key in &self.keys {
+            if let Some(count) = noted.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    noted.remove(key);
+                }
+            }
+        }
+    }
+}
+
 /// Nothing that happens under these locks can leave a value half written, so a poisoned one is used on.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -210,5 +272,42 @@ mod tests {
         assert!(matches!(second.await.unwrap(), Err(Error::Unavailable(_))));
         assert!(matches!(third.await.unwrap(), Err(Error::Unavailable(_))));
         assert_eq!(table.reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_batch_asks_once_for_all_keys_that_wait_and_forgets_them() {
+        let batch: Arc<Batch<u32, Vec<u32>>> = Arc::new(Batch::paced(Duration::ZERO));
+        let going = Arc::new(Semaphore::new(0));
+        let start = |key: u32| {
+            let (batch, going) = (batch.clone(), going.clone());
+            tokio::spawn(async move {
+                let ask = |mut keys: Vec<u32>| async move {
+                    keys.sort_unstable();
+                    going.acquire().await.unwrap().forget();
+                    Ok(keys)
+                };
+                batch.read(vec![key], ask).await.unwrap()
+            })
+        };
+        let mut reading = Vec::new();
+        for key in 1..=4 {
+            reading.push(start(key));
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        going.add_permits(2);
+        let mut answers = Vec::new();
+        for read in reading {
+            answers.push(read.await.unwrap());
+        }
+        assert_eq!(*answers[0], [1]);
+        assert!(
+            answers[1..]
+                .iter()
+                .all(|answer| [2, 3, 4].iter().all(|key| answer.contains(key)))
+        );
+        assert!(Arc::ptr_eq(&answers[1], &answers[3]), "one read for all who waited");
+        assert!(lock(&batch.asked).is_empty());
     }
 }

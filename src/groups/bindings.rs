@@ -83,7 +83,7 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_
     }
     rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
     tx.commit().await?;
-    Ok(hx.see_other(back(&form, group_id).as_str()))
+    Ok(hx.done(&back(&form, group_id), "said.bound"))
 }
 
 /// Where the form was opened: on the cluster list, or on the group's own page.
@@ -97,7 +97,7 @@ fn back(form: &Form, group_id: u32) -> String {
 /// `POST /groups/{group_id}/clusters/{install_id}/removal`
 #[handler]
 async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
-    change(hx, viewer, &app, &ids, |wanted, at| {
+    change(hx, viewer, &app, &ids, "said.unbound", |wanted, at| {
         wanted.remove(at);
     })
     .await
@@ -106,7 +106,7 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String
 /// `POST /groups/{group_id}/clusters/{install_id}/rise`
 #[handler]
 async fn rise(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
-    change(hx, viewer, &app, &ids, |wanted, at| {
+    change(hx, viewer, &app, &ids, "said.saved", |wanted, at| {
         wanted.swap(at, at.saturating_sub(1))
     })
     .await
@@ -121,6 +121,7 @@ async fn change(
     viewer: Viewer,
     app: &App,
     (group_id, install_id): &(String, String),
+    said: &'static str,
     how: impl FnOnce(&mut Named<'_>, usize),
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
@@ -134,7 +135,7 @@ async fn change(
     }
     rebind(&mut tx, &viewer.actor(app), &group, &wanted).await?;
     tx.commit().await?;
-    Ok(hx.see_other(&format!("/groups/{}", group.group_id)))
+    Ok(hx.done(&format!("/groups/{}", group.group_id), said))
 }
 
 pub fn named(members: &[Member]) -> Named<'_> {

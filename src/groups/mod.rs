@@ -200,7 +200,7 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     let mistake = match name_mistake(name) {
         Some(mistake) => mistake,
         None => match insert(&app, &viewer, name).await {
-            Ok(group_id) => return Ok(hx.see_other(&format!("/groups/{group_id}"))),
+            Ok(group_id) => return Ok(hx.done(&format!("/groups/{group_id}"), "said.added")),
             Err(Error::Conflict(text)) => text,
             Err(error) => return Err(error),
         },
@@ -300,7 +300,7 @@ async fn update(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_
         match rename(&mut tx, &viewer.actor(&app), &page.group, (row_version, name)).await {
             Ok(true) => {
                 tx.commit().await?;
-                return Ok(hx.see_other(&format!("/groups/{group_id}")));
+                return Ok(hx.done(&format!("/groups/{group_id}"), "said.saved"));
             }
             Ok(false) => page.theirs = Some(page.group.name.clone()),
             Err(Error::Conflict(text)) => page.mistakes.note("name", text),
@@ -347,7 +347,7 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(group_id): Path<St
     queries::remove(&mut tx, group.group_id).await?;
     audit::record(&mut tx, &entry.change("clusters", names(&group.members), "")).await?;
     tx.commit().await?;
-    Ok(hx.see_other("/groups"))
+    Ok(hx.done("/groups", "said.removed"))
 }
 
 #[cfg(test)]

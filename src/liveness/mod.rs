@@ -1,7 +1,7 @@
 //! Whether a cluster lives: the rule as SQL and in words, and the states that follow from it.
 
 use chrono::{NaiveDateTime, TimeDelta};
-use mysql_async::prelude::FromValue;
+use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{FromValueError, Value};
 
 use crate::app::OFFLINE_INTERVALS;
@@ -33,6 +33,33 @@ pub const STATE: &str = concat!(
     liveness!(),
     " end"
 );
+
+/// Whether another server of this database may be running: one that has not said that it stopped.
+///
+/// # Errors
+/// Those of the database.
+pub async fn others_run(conn: &mut impl Queryable, install_id: &str) -> mysql_async::Result<bool> {
+    let other: Option<u8> = conn
+        .exec_first(
+            "select 1 from cluster where install_id <> ? and removed_at is null \
+             and (stopped_at is null or stopped_at < beat_at) limit 1",
+            (install_id,),
+        )
+        .await?;
+    Ok(other.is_some())
+}
+
+/// Servers that live and have said that they lack a master key, by name.
+///
+/// # Errors
+/// Those of the database.
+pub async fn without_key(conn: &mut impl Queryable, fingerprint: &str) -> mysql_async::Result<Vec<String>> {
+    let sql = format!(
+        "select name from cluster where removed_at is null and {LIVENESS} in ('online', 'late') \
+         and key_fingerprints <> '' and locate(?, key_fingerprints) = 0 order by name limit 20"
+    );
+    conn.exec(sql, (fingerprint,)).await
+}
 
 /// Computed by the database from the row ([`STATE`]); never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -50,7 +50,7 @@ pub struct Address {
     /// Its fragments do not depend on who asks.
     is_same_for_all: bool,
     /// Not for tokens: what a leaked one must not be able to do.
-    is_in_person: bool,
+    pub is_in_person: bool,
     /// Also while this server may not work.
     is_always: bool,
 }
@@ -180,7 +180,7 @@ async fn guard<E: Endpoint>(
         let by_token = matches!(
             &viewer,
             Some(Viewer {
-                proof: Proof::Token,
+                proof: Proof::Token(_),
                 ..
             })
         );
@@ -212,7 +212,7 @@ fn judge(access: Access, is_in_person: bool, viewer: Option<&Viewer>, req: &Requ
                 Text::new("error.role").with_text("role", least.name()),
             ));
         }
-        if is_in_person && viewer.proof == Proof::Token {
+        if is_in_person && matches!(viewer.proof, Proof::Token(_)) {
             return Err(Error::Forbidden(Text::new("error.in_person")));
         }
     }

@@ -51,6 +51,22 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// What it does, and to whom.
+    fn meaning(&self) -> (Action, String) {
+        let (action, name) = match self {
+            Verb::List => (Action::Refused, ""),
+            Verb::Add { name, .. } => (Action::AccountCreate, name.as_str()),
+            Verb::Disable { name } => (Action::AccountDisable, name.as_str()),
+            Verb::Enable { name } => (Action::AccountEnable, name.as_str()),
+            Verb::ResetPassword { name } => (Action::PasswordReset, name.as_str()),
+            Verb::ResetSecondFactor { name } => (Action::TwoFactorOff, name.as_str()),
+            Verb::Role { name, .. } => (Action::AccountUpdate, name.as_str()),
+        };
+        (action, name.trim().to_owned())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RoleName {
     Member,
@@ -79,9 +95,13 @@ pub async fn run(args: User) -> Result<String> {
         migrations::run(&db).await?;
         let mut conn = db.own_conn().await?;
         let actor = Actor::command(&install::read(&config.data).unwrap_or_default());
+        let (action, name) = args.action.meaning();
+        let refused = Entry::by(&actor, action)
+            .on(Object::new("account", "", &name))
+            .refused();
         let done = perform(&mut conn, &actor, args.action, Config::lang_of_terminal()).await;
         if matches!(done, Err(Error::Conflict(_))) {
-            audit::record(&mut conn, &Entry::by(&actor, Action::Refused).refused()).await?;
+            audit::record(&mut conn, &refused).await?;
         }
         done
     };
@@ -103,7 +123,7 @@ async fn perform(conn: &mut Conn, actor: &Actor, verb: Verb, lang: Lang) -> Resu
             let role = Role::from(role);
             let password = add(&mut tx, actor, &name, role).await?;
             let text = Text::new("user.added")
-                .with("name", &name)
+                .with("name", name.trim())
                 .with_text("role", role.name());
             text.with("password", password)
         }
@@ -118,7 +138,11 @@ async fn perform(conn: &mut Conn, actor: &Actor, verb: Verb, lang: Lang) -> Resu
 }
 
 async fn list(conn: &mut Conn, lang: Lang) -> Result<String> {
-    let accounts = users::page(conn, "", 0, 10_000).await?;
+    let (accounts, _) = users::page(conn, "", 0, 1_000_000).await?;
+    if accounts.is_empty() {
+        return Ok(Text::new("user.nobody").say(lang));
+    }
+    let heads = ["users.name", "users.role", "users.state"].map(|head| Text::new(head).say(lang));
     let line = |account: &Account| {
         let state = match account.disabled_at {
             Some(_) => Text::new("users.disabled"),
@@ -131,7 +155,8 @@ async fn list(conn: &mut Conn, lang: Lang) -> Result<String> {
             state.say(lang)
         )
     };
-    Ok(accounts.iter().map(line).collect::<Vec<_>>().join("\n"))
+    let lines = std::iter::once(heads.join("\t")).chain(accounts.iter().map(line));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Adds an account and returns its password, which is made here; for the demo, too.
@@ -139,6 +164,7 @@ async fn list(conn: &mut Conn, lang: Lang) -> Result<String> {
 /// # Errors
 /// [`Error::Conflict`] when the name is taken.
 pub async fn add(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role) -> Result<String> {
+    let name = name.trim();
     if let Some(mistake) = super::users::name_mistake(name) {
         return Err(Error::Invalid(mistake));
     }
@@ -167,7 +193,7 @@ pub async fn add(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role
 /// The account, locked, and whether it is the last super admin. Those are locked first, as everywhere.
 async fn named(tx: &mut Transaction<'_>, name: &str) -> Result<(Account, bool)> {
     let missing = || Error::NotFound(Text::new("user.missing").with("name", name));
-    let found = users::by_name(tx, name).await?.ok_or_else(missing)?;
+    let found = users::by_name(tx, name.trim()).await?.ok_or_else(missing)?;
     let is_last = is_last_super_admin(tx, &found.account_id).await?;
     let account = users::locked(tx, &found.account_id).await?.ok_or_else(missing)?;
     Ok((account, is_last))
@@ -179,6 +205,9 @@ fn last_one() -> Error {
 
 async fn switch(tx: &mut Transaction<'_>, actor: &Actor, name: &str, disabled: bool) -> Result<Text> {
     let (account, is_last) = named(tx, name).await?;
+    if account.disabled_at.is_some() == disabled {
+        return Ok(unchanged(&account));
+    }
     if disabled && is_last {
         return Err(last_one());
     }
@@ -207,6 +236,9 @@ async fn reset_password(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> 
 
 async fn reset_second_factor(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> Result<Text> {
     let (account, _) = named(tx, name).await?;
+    if !account.has_two_factor {
+        return Ok(unchanged(&account));
+    }
     users::remove_second_factor(tx, &account.account_id).await?;
     audit::record(tx, &Entry::by(actor, Action::TwoFactorOff).on(of(&account))).await?;
     Ok(Text::new("user.second_factor").with("name", &account.name))
@@ -214,6 +246,9 @@ async fn reset_second_factor(tx: &mut Transaction<'_>, actor: &Actor, name: &str
 
 async fn set_role(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Role) -> Result<Text> {
     let (account, is_last) = named(tx, name).await?;
+    if role == account.role {
+        return Ok(unchanged(&account));
+    }
     if role != Role::SuperAdmin && is_last {
         return Err(last_one());
     }
@@ -225,6 +260,10 @@ async fn set_role(tx: &mut Transaction<'_>, actor: &Actor, name: &str, role: Rol
     Ok(Text::new("user.role")
         .with("name", &account.name)
         .with_text("role", role.name()))
+}
+
+fn unchanged(account: &Account) -> Text {
+    Text::new("user.unchanged").with("name", &account.name)
 }
 
 fn of(account: &Account) -> Object {

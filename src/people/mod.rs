@@ -15,7 +15,7 @@ pub mod users;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::db::shared::Shared;
+use crate::db::shared::Batch;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::is_install_id;
@@ -27,20 +27,20 @@ pub use sessions::Viewer;
 /// What the parts of this feature share within one server.
 #[derive(Debug)]
 pub struct People {
-    /// Who is asking, by what they show; many requests of one browser cost the database one read.
-    lookups: Shared<String, sessions::Found>,
+    /// Who is asking, by the hashes of what they show; many requests at once cost the database one read.
+    lookups: Batch<String, Vec<sessions::queries::Holder>>,
     recent: sessions::beside::Recent,
     /// Whether an account was ever seen; before that every page leads to the set-up.
     anybody: AtomicBool,
 }
 
-/// A look at a session takes a fraction of this; one browser's many requests then share one.
+/// A look at a session takes a fraction of this; the requests that come meanwhile then share one.
 const PACE: Duration = Duration::from_millis(2);
 
 impl Default for People {
     fn default() -> People {
         People {
-            lookups: Shared::paced(PACE),
+            lookups: Batch::paced(PACE),
             recent: sessions::beside::Recent::default(),
             anybody: AtomicBool::new(false),
         }

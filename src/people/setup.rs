@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use askama::Template;
 use mysql_async::TxOpts;
-use mysql_async::prelude::Queryable;
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem::{Request, Response, handler};
@@ -57,9 +56,8 @@ impl Announcer {
             return Ok(());
         }
         let mut conn = app.db.conn().await?;
-        let anybody: Option<u8> = conn.query_first("select 1 from account limit 1").await?;
         let path = file(app);
-        if anybody.is_some() {
+        if users::anybody(&mut conn).await? {
             // Left over, here or because the set-up happened on another server.
             let _ = std::fs::remove_file(&path);
             self.is_over.store(true, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response};
 
-use super::layout::{Layout, LayoutValue};
+use super::layout::{Layout, LayoutValue, SAID_COOKIE};
 use crate::error::{Error, Result};
 
 /// Below this compressing saves less than its own header.
@@ -59,12 +59,32 @@ impl Hx {
     /// within its fragment, so it is told to load the page.
     pub fn see_other(&self, path: &str) -> Response {
         let address = format!("{}{path}", self.layout.base);
+        let answer = Response::builder().header(header::VARY, "HX-Request");
         match self.wants_block {
-            true => Response::builder().header("HX-Redirect", address).finish(),
-            false => Response::builder()
+            true => answer.header("HX-Redirect", address).finish(),
+            false => answer
                 .status(StatusCode::SEE_OTHER)
                 .header(header::LOCATION, address)
                 .finish(),
+        }
+    }
+
+    /// [`Hx::see_other`] after a change; the page it leads to says so, once.
+    pub fn done(&self, path: &str, said: &'static str) -> Response {
+        let mut answer = self.see_other(path);
+        self.set_said(&mut answer, said, 60);
+        answer
+    }
+
+    fn set_said(&self, answer: &mut Response, said: &str, seconds: u32) {
+        let path = if self.layout.base.is_empty() {
+            "/"
+        } else {
+            &self.layout.base
+        };
+        let cookie = format!("{SAID_COOKIE}={said}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax");
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            answer.headers_mut().append(header::SET_COOKIE, cookie);
         }
     }
 
@@ -97,7 +117,16 @@ impl Hx {
         let unchanged = status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &tag));
         let mut answer = Response::builder()
             .header(header::VARY, "HX-Request, Accept-Encoding, Accept-Language, Cookie")
-            .header(header::CACHE_CONTROL, "private, no-cache");
+            // A page must not come back by the back button once its reader has signed out. Fragments are asked for again
+            // and again, so they may be kept and compared.
+            .header(
+                header::CACHE_CONTROL,
+                if self.wants_block {
+                    "private, no-cache"
+                } else {
+                    "no-store"
+                },
+            );
         if status == StatusCode::OK {
             answer = answer.header(header::ETAG, &tag);
         }
@@ -105,11 +134,16 @@ impl Hx {
             return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
         }
         answer = answer.status(status).content_type("text/html; charset=utf-8");
-        if self.takes_gzip && html.len() >= LEAST_COMPRESSED {
+        let mut answer = if self.takes_gzip && html.len() >= LEAST_COMPRESSED {
             let body = gzip(html.as_bytes(), Compression::fast()).map_err(|cause| Error::Internal(cause.into()))?;
-            return Ok(answer.header(header::CONTENT_ENCODING, "gzip").body(body));
+            answer.header(header::CONTENT_ENCODING, "gzip").body(body)
+        } else {
+            answer.body(html)
+        };
+        if self.layout.said.is_some() && !self.wants_block {
+            self.set_said(&mut answer, "", 0);
         }
-        Ok(answer.body(html))
+        Ok(answer)
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use chrono::Local;
 use poem::Request;
 use poem::http::header;
+use url::{Position, Url};
 
+use super::guard::is_local;
 use crate::app::{App, Standing};
 use crate::i18n::{Lang, Text};
 
@@ -59,6 +63,20 @@ pub struct Reader {
     pub csrf: String,
 }
 
+/// What a page says at its top after a change, by the word in a cookie of the answer before.
+pub const SAID: [&str; 9] = [
+    "said.saved",
+    "said.added",
+    "said.removed",
+    "said.disabled",
+    "said.enabled",
+    "said.ended",
+    "said.two_factor_off",
+    "said.bound",
+    "said.unbound",
+];
+pub const SAID_COOKIE: &str = "muster_said";
+
 /// Given to templates as a runtime value, so that no page struct carries it.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
@@ -74,6 +92,12 @@ pub struct Layout {
     pub reader: Reader,
     /// Something every reader of this server must know.
     pub band: Option<Text>,
+    /// What was done just now.
+    pub said: Option<&'static str>,
+    /// A page of ours the reader sent this from; empty when it is not known.
+    pub from: String,
+    /// The browser shows a session, good or not.
+    pub shows_session: bool,
 }
 
 impl Layout {
@@ -96,6 +120,8 @@ impl Layout {
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
         let here = req.uri().path_and_query().map_or("/", |path| path.as_str());
+        // A path that begins with two slashes would be another site in a link.
+        let here = if is_local(here) { here } else { "/" };
         let lang = cookie(LANG_COOKIE)
             .and_then(|tag| Lang::parse(&tag))
             .or_else(|| accept.and_then(Lang::from_accept));
@@ -103,6 +129,7 @@ impl Layout {
             .and_then(|code| Theme::parse(&code))
             .unwrap_or_default();
         let reader = req.data::<Reader>().cloned().unwrap_or_default();
+        let said = cookie(SAID_COOKIE).and_then(|said| SAID.into_iter().find(|known| *known == said));
         let Some(app) = req.data::<App>() else {
             return Layout {
                 reader,
@@ -125,7 +152,23 @@ impl Layout {
             install_id: app.install.id.clone(),
             reader,
             band: band(app),
+            said,
+            from: came_from(req, &app.config.base_path),
+            shows_session: req
+                .headers()
+                .get_all(header::COOKIE)
+                .iter()
+                .any(|value| value.to_str().is_ok_and(|value| value.contains("muster_s_"))),
         }
+    }
+
+    /// In which zone times are shown. Nothing is decided by it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the offset of this server's zone, which depends on the season"
+    )]
+    pub fn zone(&self) -> Text {
+        Text::new("layout.zone").with("offset", Local::now().format("%:z"))
     }
 
     /// Whether `path` is where the reader is, or above it.
@@ -139,6 +182,17 @@ impl Layout {
     }
 }
 
+/// Path and query of the page a request was sent from, as the browser tells.
+fn came_from(req: &Request, base: &str) -> String {
+    let told = req.header("HX-Current-URL").or_else(|| req.header(header::REFERER));
+    let Some(url) = told.and_then(|told| Url::parse(told).ok()) else {
+        return String::new();
+    };
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let path = path.strip_prefix(base).unwrap_or(path);
+    if is_local(path) { path.to_owned() } else { String::new() }
+}
+
 /// The band above the page while this server must not or cannot work.
 fn band(app: &App) -> Option<Text> {
     let fenced = || {
@@ -146,6 +200,9 @@ fn band(app: &App) -> Option<Text> {
         Some(Text::new("layout.fenced").with("seconds", silent.as_secs()))
     };
     match &*app.standing.borrow() {
+        Standing::Working if app.lacks_key.load(Ordering::Relaxed) => {
+            Some(Text::new("layout.lacks_key").with("path", app.seal.path().display()))
+        }
         Standing::Working => fenced(),
         Standing::Starting(_) => Some(Text::new("layout.starting")),
         Standing::Removed { .. } | Standing::Duplicate { .. } => None,

@@ -28,6 +28,8 @@ struct ErrorPage {
     text: Text,
     /// Seconds until the page loads itself again.
     retry: Option<u32>,
+    /// The page a form was sent from.
+    back: String,
 }
 
 #[derive(Template)]
@@ -99,14 +101,22 @@ pub fn refusal(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
     }
 }
 
-/// The sign-in page, with where to return to if that is a page.
+/// The sign-in page, with where to return to: the page that was asked for, or the one a form was sent from. Whoever shows
+/// a session that is good no more is told so.
 fn sign_in(hx: &Hx, is_get: bool) -> String {
-    let here = &hx.layout.here;
-    if !is_get || hx.wants_block() || here == "/" {
-        return "/sign-in".to_owned();
-    }
+    let is_page = is_get && !hx.wants_block();
+    let back = if is_page { &hx.layout.here } else { &hx.layout.from };
     let mut query = form_urlencoded::Serializer::new(String::new());
-    format!("/sign-in?{}", query.append_pair("back", here).finish())
+    if hx.layout.shows_session {
+        query.append_pair("ended", "1");
+    }
+    if !back.is_empty() && back != "/" {
+        query.append_pair("back", back);
+    }
+    match query.finish() {
+        none if none.is_empty() => "/sign-in".to_owned(),
+        query => format!("/sign-in?{query}"),
+    }
 }
 
 /// Sends the reader to another page of ours; htmx would follow a redirect within its fragment.
@@ -152,6 +162,7 @@ fn error_page(hx: &Hx, error: &poem::Error, is_get: bool) -> Result<Response> {
         title,
         text,
         retry: None,
+        back: if is_get { String::new() } else { hx.layout.from.clone() },
     };
     let mut answer = flashed(hx.answer(status, &page, &page.as_flash())?, hx, false)?;
     match error.downcast_ref::<Error>() {
@@ -247,6 +258,7 @@ fn unavailable(hx: &Hx, text: Text, is_get: bool) -> Result<Response> {
         title: Text::new("error.title_unavailable"),
         text,
         retry,
+        back: String::new(),
     };
     flashed(
         hx.answer(StatusCode::SERVICE_UNAVAILABLE, &page, &page.as_flash())?,

@@ -1,11 +1,10 @@
 //! Load by wrk, and what it says of it.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::sites::COOKIE;
+use crate::sites::{SESSIONS, TOKEN_END};
 
 /// What one site did under one load.
 pub(crate) struct Load {
@@ -27,27 +26,26 @@ impl Load {
     }
 }
 
-/// Makes each request differ, so that no two readers ask for the same list.
-pub(crate) const EACH_ITS_OWN: &str = "local n = 0\n\
-    request = function() n = n + 1; return wrk.format(nil, wrk.path .. \"&n=\" .. n) end\n";
+/// What wrk sends: each request from another of the signed-in browsers, and, with `own_lists`, for a list that no other
+/// one asks for.
+pub(crate) fn script(own_lists: bool) -> String {
+    let list = if own_lists { " .. \"&n=\" .. n" } else { "" };
+    format!(
+        "local n = 0\n\
+         request = function() n = n + 1\n\
+         wrk.headers[\"Cookie\"] = string.format(\"muster_s_bench=%02x{TOKEN_END}\", n % {SESSIONS})\n\
+         return wrk.format(nil, wrk.path{list}) end\n"
+    )
+}
 
-/// Five seconds of requests as htmx sends them, after one to warm up; `script` is one of wrk's own.
-pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script: Option<&Path>) -> Load {
+/// Five seconds of requests as htmx sends them, after one to warm up.
+pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script: &Path) -> Load {
     let run = async |seconds: &str| {
-        let script = script.iter().flat_map(|path| [OsStr::new("-s"), path.as_os_str()]);
         let output = Command::new("wrk")
-            .args([
-                "-t1",
-                "-d",
-                seconds,
-                "--latency",
-                "-H",
-                "HX-Request: true",
-                "-H",
-                COOKIE,
-            ])
+            .args(["-t1", "-d", seconds, "--latency", "-H", "HX-Request: true"])
             .arg(format!("-c{connections}"))
-            .args(script)
+            .arg("-s")
+            .arg(script)
             .arg(url)
             .kill_on_drop(true)
             .output()

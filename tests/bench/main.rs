@@ -120,18 +120,19 @@ async fn fill(app: &App) {
 
 /// Every site under the same load, taking turns.
 async fn round(sites: &Sites, connections: u32, rounds: u32, dir: &Path) -> Vec<Load> {
-    let script = dir.join("each-its-own.lua");
-    std::fs::write(&script, load::EACH_ITS_OWN).unwrap();
+    let [same, own] = [false, true].map(|own_lists| {
+        let path = dir.join(format!("own-lists-{own_lists}.lua"));
+        std::fs::write(&path, load::script(own_lists)).unwrap();
+        path
+    });
     let (_, site) = sites.addresses().next().unwrap();
-    let shared = sites.addresses().map(|(name, address)| (name, address, None));
-    let loads_wanted: Vec<_> = shared
-        .chain([(sites::DISTINCT, site, Some(script.as_path()))])
-        .collect();
+    let shared = sites.addresses().map(|(name, address)| (name, address, &same));
+    let loads_wanted: Vec<_> = shared.chain([(sites::DISTINCT, site, &own)]).collect();
     let mut loads: Vec<Load> = Vec::new();
     for round in 0..rounds {
         for (name, address, script) in &loads_wanted {
             println!("wrk -c{connections} {name}, round {} of {rounds}", round + 1);
-            let one = load::wrk(name, &format!("http://{address}{PATH}"), connections, *script).await;
+            let one = load::wrk(name, &format!("http://{address}{PATH}"), connections, script).await;
             match loads.iter_mut().find(|known| known.site == *name) {
                 Some(known) => known.join(&one, round),
                 None => loads.push(one),

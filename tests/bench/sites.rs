@@ -53,32 +53,37 @@ pub(crate) async fn register(database: &Database, data: &Path) -> App {
     app
 }
 
-/// The session that [`let_in`] starts.
-pub(crate) const COOKIE: &str =
-    "Cookie: muster_s_bench=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// Sessions of as many browsers as wrk has connections.
+pub(crate) const SESSIONS: usize = 32;
+/// The end of their tokens; their number stands before it.
+pub(crate) const TOKEN_END: &str = "23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// What a signed-in htmx sends, and more.
+/// What one signed-in htmx sends, and more.
 pub(crate) fn signed_in(more: &str) -> String {
-    format!("HX-Request: true\r\n{COOKIE}\r\n{more}")
+    format!("HX-Request: true\r\nCookie: muster_s_bench=00{TOKEN_END}\r\n{more}")
 }
 
-/// Somebody who may see the list, with a session that lasts.
+/// People who may see the list, with sessions that last.
 async fn let_in(app: &App) {
     let mut conn = app.db.own_conn().await.unwrap();
     let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
-    let account = New {
-        account_id: &"a".repeat(32),
-        name: "bench",
-        display_name: "",
-        role: Role::SystemAdmin,
-        password_hash: "",
-        by: "",
-        is_first: false,
-    };
-    users::insert(&mut tx, &account).await.unwrap();
-    let token = COOKIE.rsplit('=').next().unwrap();
-    let keys = (&*secret::hash(token), &*"b".repeat(32), &*"a".repeat(32));
-    sessions::start(&mut tx, keys, false, &Origin::default()).await.unwrap();
+    for number in 0..SESSIONS {
+        let account_id = format!("{number:032x}");
+        let account = New {
+            account_id: &account_id,
+            name: &format!("bench {number}"),
+            display_name: "",
+            role: Role::SystemAdmin,
+            password_hash: "",
+            by: "",
+            is_first: false,
+        };
+        users::insert(&mut tx, &account).await.unwrap();
+        let hash = secret::hash(&format!("{number:02x}{TOKEN_END}"));
+        sessions::start(&mut tx, (&hash, &account_id, &account_id), false, &Origin::default())
+            .await
+            .unwrap();
+    }
     tx.commit().await.unwrap();
 }
 

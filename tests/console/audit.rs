@@ -160,3 +160,71 @@ async fn a_cluster_that_changes_its_state_stands_in_the_trail_once() {
     assert_eq!(b.count(sql).await, 4, "b online; a online, offline, online");
     b.get("/audit?action=cluster_state").await.shows("the server");
 }
+
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+#[tokio::test]
+async fn every_change_of_ones_own_and_each_refusal_leaves_its_line() {
+    let a = TestConsole::start().await;
+    let ann = a.visitor("ann", Role::Member).await;
+    let (wrong, right) = (("current", "wrong"), ("current", PASSWORD));
+    let new = [("password", PASSWORD), ("again", PASSWORD)];
+    let steps: [(&str, Fields, u16); 10] = [
+        ("/security/password", &[&[wrong], &new[..]].concat(), 422),
+        ("/security/password", &[&[right], &new[..]].concat(), 200),
+        ("/security/sessions/removal", &[], 303),
+        ("/security/second-factor", &[wrong], 422),
+        ("/security/second-factor", &[right], 303),
+        ("/security/second-factor/removal", &[wrong], 422),
+        ("/security/second-factor/removal", &[right], 303),
+        (
+            "/security/tokens",
+            &[("name", "ci"), ("role", "member"), ("days", "7")],
+            200,
+        ),
+        ("/profile", &[("display_name", "Ann A")], 303),
+        ("/sign-out", &[], 303),
+    ];
+    for (path, fields, status) in steps {
+        assert_eq!(a.post_as(&ann, path, fields).await.status.as_u16(), status, "{path}");
+    }
+    let sql = "select concat_ws(' ', action, result) from audit where actor = 'ann' order by audit_id";
+    let lines: Vec<String> = a.conn().await.query(sql).await.unwrap();
+    let wanted = [
+        "password_change refused",
+        "password_change done",
+        "session_end done",
+        "two_factor_begin refused",
+        "two_factor_begin done",
+        "two_factor_off refused",
+        "two_factor_off done",
+        "token_create done",
+        "account_update done",
+        "sign_out done",
+    ];
+    assert_eq!(lines, wanted);
+    a.get("/audit?action=two_factor_off&result=refused")
+        .await
+        .shows("Reason wrong name or password");
+}
+
+#[tokio::test]
+async fn what_strangers_can_do_at_will_is_written_down_once_a_minute() {
+    let a = TestConsole::start().await;
+    for _ in 0..5 {
+        let request = a
+            .client
+            .post("/profile")
+            .header("Authorization", "Bearer muster_nobody");
+        assert_eq!(request.send().await.0.status(), StatusCode::UNAUTHORIZED);
+    }
+    let lines = "select count(*) from audit where action = 'refused'";
+    assert_eq!(a.count(lines).await, 1);
+    a.sql("update audit set at = at - interval 2 minute").await;
+    a.client
+        .post("/profile")
+        .header("Authorization", "Bearer muster_nobody")
+        .send()
+        .await;
+    assert_eq!(a.count(lines).await, 2);
+}

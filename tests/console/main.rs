@@ -16,6 +16,7 @@ mod rights;
 mod second_factor;
 mod sign_in;
 mod support;
+mod throttle;
 mod tls;
 mod users;
 mod web;

@@ -7,7 +7,8 @@ use poem::http::StatusCode;
 
 use crate::support::{Page, TestConsole, Visitor};
 
-/// Every address of the site with the least somebody must be: anyone, signed (in), system (admin), super (admin).
+/// Every address of the site with the least somebody must be: anyone, signed (in), system (admin), super (admin); and
+/// whether they must be there in person, since a leaked token must not be able to do it.
 const TABLE: &str = "
     GET  /*other                                 signed
     GET  /healthz                                anyone
@@ -26,16 +27,16 @@ const TABLE: &str = "
     GET  /profile                                signed
     POST /profile                                signed
     GET  /security                               signed
-    POST /security/password                      signed
-    POST /security/sessions/end                  signed
-    POST /security/sessions/:session_id/end      signed
+    POST /security/password                      signed person
+    POST /security/sessions/removal                  signed person
+    POST /security/sessions/:session_id/removal      signed person
     GET  /security/tokens                        signed
-    POST /security/tokens                        signed
-    POST /security/tokens/:token_id/removal      signed
-    POST /security/second-factor                 signed
-    GET  /security/second-factor                 signed
-    POST /security/second-factor/confirmation    signed
-    POST /security/second-factor/removal         signed
+    POST /security/tokens                        signed person
+    POST /security/tokens/:token_id/removal      signed person
+    POST /security/second-factor                 signed person
+    GET  /security/second-factor                 signed person
+    POST /security/second-factor/confirmation    signed person
+    POST /security/second-factor/removal         signed person
     GET  /audit                                  signed
     GET  /audit.csv                              signed
     GET  /clusters                               system
@@ -51,20 +52,21 @@ const TABLE: &str = "
     POST /groups/:group_id/clusters/:install_id/removal system
     POST /groups/:group_id/clusters/:install_id/rise system
     GET  /users                                  super
-    POST /users                                  super
+    POST /users                                  super person
     GET  /users/new                              super
     GET  /users/:account_id                      super
-    POST /users/:account_id                      super
-    POST /users/:account_id/disabling            super
-    POST /users/:account_id/enabling             super
-    POST /users/:account_id/password             super
-    POST /users/:account_id/second-factor-removal super
+    POST /users/:account_id                      super person
+    POST /users/:account_id/disabling            super person
+    POST /users/:account_id/enabling             super person
+    POST /users/:account_id/password             super person
+    POST /users/:account_id/second-factor-removal super person
 ";
 
-fn table() -> Vec<(String, String, &'static str)> {
+fn table() -> Vec<(String, String, &'static str, bool)> {
     let line = |line: &'static str| {
         let mut words = line.split_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.to_owned(), words.next()?))
+        let [method, path] = [words.next()?, words.next()?].map(str::to_owned);
+        Some((method, path, words.next()?, words.next() == Some("person")))
     };
     TABLE.lines().filter_map(line).collect()
 }
@@ -84,6 +86,7 @@ fn the_table_names_every_address_and_no_other() {
                 address.method.to_string(),
                 address.path.to_owned(),
                 word(address.access),
+                address.is_in_person,
             )
         })
         .collect();
@@ -118,7 +121,7 @@ async fn every_address_lets_in_exactly_whom_the_table_names() {
         let visitor = a.visitor(&format!("someone {rank}"), role).await;
         people.push((rank + 1, visitor.account_id));
     }
-    for (method, path, least) in table() {
+    for (method, path, least, _) in table() {
         let needed = ["anyone", "signed", "system", "super"]
             .iter()
             .position(|word| *word == least)
@@ -151,6 +154,40 @@ async fn every_address_lets_in_exactly_whom_the_table_names() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_leaked_token_can_neither_let_anybody_in_nor_change_who_gets_in() {
+    let a = TestConsole::start().await;
+    let fields = [("name", "ci"), ("role", "super_admin"), ("days", "30")];
+    let token = a.post("/security/tokens", &fields).await.text(".shown-once code");
+    let (mut refused, mut allowed) = (0, 0);
+    for (method, path, least, in_person) in table() {
+        // Addresses for anyone do not ask who it is.
+        if least == "anyone" {
+            continue;
+        }
+        let request = match method.as_str() {
+            "GET" => a.client.get(concrete(&path)),
+            _ => a.client.post(concrete(&path)),
+        };
+        let request = request.header("Authorization", format!("Bearer {token}"));
+        let answer = Page::of(request.header("Accept-Language", "en").send().await).await;
+        assert_eq!(
+            answer.status == StatusCode::FORBIDDEN,
+            in_person,
+            "{method} {path}: {}",
+            answer.status
+        );
+        if in_person {
+            answer.shows("A token cannot do this");
+            refused += 1;
+        } else {
+            allowed += 1;
+        }
+    }
+    assert!(refused >= 15 && allowed >= 10);
+    a.get("/audit?result=refused").await.shows("By token ci");
 }
 
 #[tokio::test]

@@ -45,12 +45,14 @@ pub(crate) async fn switched_on(a: &TestConsole, ann: &Visitor) -> (Totp, Vec<St
         .post_as(ann, "/security/second-factor/confirmation", &[("code", "000000")])
         .await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let now = code(a, &app, -1).await;
+    let now = code(a, &app, 0).await;
     let page = a
         .post_as(ann, "/security/second-factor/confirmation", &[("code", &now)])
         .await;
     let codes: Vec<String> = page.text(".codes code").split(' ').map(str::to_owned).collect();
     assert_eq!(codes.len(), 10, "{}", page.text("body"));
+    // The code of this half minute may be used again, so that nobody has to wait for the next.
+    a.sql("update account set totp_step = 0").await;
     (app, codes)
 }
 
@@ -76,22 +78,20 @@ pub(crate) async fn sign_in(console: &TestConsole, typed: &str) -> Page {
             .starts_with("/sign-in"),
         "half is not in"
     );
-    // Until both steps are done, forms are a stranger's.
-    let cookie = format!("{}; {}", half.cookie(), Visitor::stranger().cookie());
-    let body = format!("csrf={}&code={typed}&back=%2Fsecurity", Visitor::stranger().csrf());
-    let request = console
-        .client
-        .post("/sign-in/code")
-        .header("Cookie", cookie)
-        .header("Accept-Language", "en");
-    Page::of(
-        request
-            .content_type("application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await,
-    )
-    .await
+    second_step(console, &half, typed, "/security").await
+}
+
+/// What is typed for the second step by somebody half way in. Until both steps are done, forms are a stranger's.
+async fn second_step(console: &TestConsole, half: &Visitor, typed: &str, back: &str) -> Page {
+    let stranger = Visitor::stranger();
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    body.append_pair("csrf", &stranger.csrf())
+        .append_pair("code", typed)
+        .append_pair("back", back);
+    let request = console.client.post("/sign-in/code").header("Accept-Language", "en");
+    let request = request.header("Cookie", format!("{}; {}", half.cookie(), stranger.cookie()));
+    let request = request.content_type("application/x-www-form-urlencoded");
+    Page::of(request.body(body.finish()).send().await).await
 }
 
 #[tokio::test]
@@ -198,4 +198,53 @@ async fn the_secret_is_sealed_and_a_server_with_another_key_does_not_start() {
 
 fn app_secret(app: &Totp) -> String {
     app.secret().to_base32()
+}
+
+#[tokio::test]
+async fn a_second_step_under_way_ends_with_a_new_password_and_leads_to_no_other_site() {
+    let a = TestConsole::start().await;
+    let ann = a.visitor("ann", Role::Member).await;
+    let (app, codes) = switched_on(&a, &ann).await;
+    let half = a.sign_in("ann", PASSWORD).await.visitor();
+    // The request waits for the account's row; meanwhile its session has been ended.
+    let mut conn = a.conn().await;
+    let mut tx = conn.start_transaction(mysql_async::TxOpts::default()).await.unwrap();
+    tx.query_drop("select account_id from account for update")
+        .await
+        .unwrap();
+    let typed = code(&a, &app, 0).await;
+    let ending = async {
+        let waiting = format!(
+            "select count(*) from information_schema.processlist where db = '{}' and id <> connection_id() \
+             and info like 'select account_id, name%for update'",
+            a.database.name
+        );
+        for look in 0.. {
+            if a.count(&waiting).await > 0 {
+                break;
+            }
+            assert!(look < 1000, "nobody waits for the account");
+        }
+        tx.query_drop("delete from session where pending = 1").await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (page, ()) = tokio::join!(second_step(&a, &half, &typed, ""), ending);
+    assert!(
+        page.session().is_none() && page.header("location").starts_with("/sign-in"),
+        "{}",
+        page.status
+    );
+
+    for (back, code) in ["//evil.example", "/\\evil.example", "https://evil.example"]
+        .iter()
+        .zip(&codes)
+    {
+        let half = a.sign_in("ann", PASSWORD).await.visitor();
+        let page = second_step(&a, &half, code, back).await;
+        assert_eq!(
+            (page.header("location"), page.session().is_some()),
+            ("/", true),
+            "{back}"
+        );
+    }
 }

@@ -154,123 +154,6 @@ async fn a_wrong_password_an_unknown_name_and_a_disabled_account_get_the_same_an
     );
 }
 
-async fn miss(console: &TestConsole, name: &str) -> Page {
-    console.sign_in(name, "wrong password").await
-}
-
-#[tokio::test]
-async fn guessing_is_slowed_down_across_servers_for_known_and_unknown_names_alike() {
-    let a = TestConsole::start().await;
-    let b = TestConsole::beside(&a).await;
-    a.visitor("ann", Role::Member).await;
-    for (console, name) in [(&a, "ann"), (&b, "ann"), (&a, "nobody"), (&b, "nobody")] {
-        for _ in 0..3 {
-            miss(console, name).await;
-        }
-    }
-    // All of these find the same account.
-    let spellings = [
-        (&a, "ann"),
-        (&b, "ann"),
-        (&b, "ANN"),
-        (&a, "änn"),
-        (&b, "ａｎｎ"),
-        (&a, "a\u{200b}nn"),
-    ];
-    for (console, name) in spellings.into_iter().chain([(&a, "nobody"), (&b, "NÓBODY")]) {
-        let page = console.sign_in(name, PASSWORD).await;
-        assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "{name}");
-        assert!(page.header("retry-after").parse::<u64>().unwrap() >= 1);
-    }
-    // The delay doubles and passes.
-    a.sql("update sign_in_miss set missed_at = missed_at - interval 2 second")
-        .await;
-    assert_eq!(miss(&a, "nobody").await.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let wait: u64 = miss(&a, "nobody").await.header("retry-after").parse().unwrap();
-    assert!((2..=4).contains(&wait), "{wait}");
-    a.sql("update sign_in_miss set missed_at = missed_at - interval 61 minute")
-        .await;
-    assert_eq!(miss(&a, "nobody").await.status, StatusCode::UNPROCESSABLE_ENTITY);
-    a.sql("update sign_in_miss set missed_at = missed_at - interval 61 minute")
-        .await;
-    tasks::sweep(&a.app).await.unwrap();
-    assert_eq!(a.count("select count(*) from sign_in_miss").await, 0);
-}
-
-#[tokio::test]
-async fn a_flood_of_sign_ins_does_not_delay_a_heartbeat() {
-    let mut a = TestConsole::start().await;
-    let names: Vec<String> = (0..60).map(|number| format!("nobody {number}")).collect();
-    let before = a.count("select beat_seq from cluster").await;
-    let (client, stranger) = (&a.client, Visitor::stranger());
-    let body = |name: &str| format!("csrf={}&name={name}&password=wrong+password", stranger.csrf());
-    let tries = names.iter().map(|name| {
-        let request = client.post("/sign-in").header("Cookie", stranger.cookie());
-        request
-            .content_type("application/x-www-form-urlencoded")
-            .body(body(name))
-            .send()
-    });
-    let mut flood = std::pin::pin!(futures_util::future::join_all(tries));
-    tokio::select! {
-        biased;
-        answers = &mut flood => panic!("{} were hashed before one beat", answers.len()),
-        beat = a.heart.tick() => beat.unwrap(),
-    }
-    let judged = flood
-        .await
-        .into_iter()
-        .filter(|answer| answer.0.status() == StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(judged.count(), 60);
-    assert_eq!(a.count("select beat_seq from cluster").await, before + 1);
-}
-
-#[tokio::test]
-async fn a_stranger_who_guesses_keeps_nobody_out_of_their_own_browser() {
-    let a = TestConsole::start().await;
-    let b = TestConsole::beside(&a).await;
-    a.visitor("ann", Role::Member).await;
-    let first = a.sign_in("ann", PASSWORD).await;
-    let cookies = first.headers.get_all("set-cookie").iter();
-    let mut cookies = cookies.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
-    let known = cookies.find(|cookie| cookie.starts_with("muster_browser=")).unwrap();
-    for _ in 0..8 {
-        miss(&a, "ann").await;
-    }
-    assert_eq!(a.sign_in("ann", PASSWORD).await.status, StatusCode::TOO_MANY_REQUESTS);
-    let stranger = Visitor::stranger();
-    let form = format!(
-        "csrf={}&name=ann&password={}",
-        stranger.csrf(),
-        PASSWORD.replace(' ', "+")
-    );
-    let request = b
-        .client
-        .post("/sign-in")
-        .header("Cookie", format!("{}; {known}", stranger.cookie()));
-    let request = request.content_type("application/x-www-form-urlencoded").body(form);
-    let answer = Page::of(request.send().await).await;
-    assert!(a.is_in(&answer.visitor()).await);
-}
-
-#[tokio::test]
-async fn tries_at_the_same_moment_are_counted_before_they_are_judged() {
-    let a = TestConsole::start().await;
-    let b = TestConsole::beside(&a).await;
-    a.visitor("ann", Role::Member).await;
-    let tries = (0..20).map(|number| {
-        let console = if number % 2 == 0 { &a } else { &b };
-        console.sign_in("ann", "wrong password")
-    });
-    let answers = futures_util::future::join_all(tries).await;
-    let with = |status: StatusCode| answers.iter().filter(|page| page.status == status).count();
-    let (judged, waiting) = (
-        with(StatusCode::UNPROCESSABLE_ENTITY),
-        with(StatusCode::TOO_MANY_REQUESTS),
-    );
-    assert_eq!((judged, waiting), (5, 15));
-}
-
 #[tokio::test]
 async fn a_form_must_come_from_a_page_of_ours() {
     let a = TestConsole::start().await;
@@ -380,4 +263,124 @@ async fn one_returns_to_where_one_was_and_never_to_another_site() {
         (block.status, block.header("hx-redirect")),
         (StatusCode::UNAUTHORIZED, "/sign-in")
     );
+}
+
+#[tokio::test]
+async fn cookies_of_ended_sessions_do_not_hide_the_one_that_is_good() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    let ann = a.visitor("ann", Role::Member).await;
+    // Browsers send the oldest first.
+    let stale = (0..12).map(|number| format!("muster_s_{number:08x}={}", "0".repeat(64)));
+    let cookies: Vec<String> = stale.chain([ann.cookie()]).collect();
+    let page = b
+        .client
+        .get("/profile")
+        .header("Cookie", cookies.join("; "))
+        .send()
+        .await;
+    assert_eq!(page.0.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_older_hash_is_renewed_at_sign_in_with_and_without_a_second_step() {
+    let a = TestConsole::start().await;
+    let params = argon2::Params::new(8 * 1024, 1, 1, None).unwrap();
+    let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let hash = argon2::PasswordHasher::hash_password(&argon, PASSWORD.as_bytes())
+        .unwrap()
+        .to_string();
+    assert!(hash.starts_with("$argon2id$v=19$m=8192,t=1,p=1"), "{hash}");
+    for name in ["ann", "bob"] {
+        a.visitor(name, Role::Member).await;
+    }
+    a.sql(&format!(
+        "update account set password_hash = '{hash}' where name in ('ann', 'bob')"
+    ))
+    .await;
+    a.sql("update account set totp_at = utc_timestamp(6) where name = 'bob'")
+        .await;
+    a.sign_in("ann", PASSWORD).await;
+    let half = a.sign_in("bob", PASSWORD).await;
+    assert!(half.header("location").starts_with("/sign-in/code"));
+    let renewed = "select count(*) from account where password_hash like '%m=19456%' and name in ('ann', 'bob')";
+    assert_eq!(a.count(renewed).await, 2);
+    assert_eq!(
+        a.count("select count(*) from audit where action = 'sign_in_half'")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn whose_session_ended_is_told_so_and_returns_to_the_page_of_the_form() {
+    let a = TestConsole::start().await;
+    let ann = a.visitor("ann", Role::Member).await;
+    a.sql("delete from session").await;
+    let request = a.client.post("/profile").header("Cookie", ann.cookie());
+    let request = request
+        .header("HX-Request", "true")
+        .header("HX-Current-URL", "http://console/profile?x=1");
+    let answer = Page::of(request.send().await).await;
+    assert_eq!(answer.header("hx-redirect"), "/sign-in?ended=1&back=%2Fprofile%3Fx%3D1");
+    a.get_as(&Visitor::stranger(), "/sign-in?ended=1")
+        .await
+        .shows("signed in no longer");
+    for (header, url) in [
+        ("Referer", "https://evil.example//evil.example/"),
+        ("Referer", "javascript:alert(1)"),
+    ] {
+        let request = a
+            .client
+            .post("/profile")
+            .header("Cookie", ann.cookie())
+            .header(header, url);
+        let answer = Page::of(request.send().await).await;
+        assert_eq!(answer.header("location"), "/sign-in?ended=1");
+    }
+}
+
+#[tokio::test]
+async fn a_page_does_not_come_back_by_the_back_button_after_signing_out() {
+    let a = TestConsole::start().await;
+    assert_eq!(a.get("/clusters").await.header("cache-control"), "no-store");
+    assert_eq!(a.hx_get("/clusters").await.header("cache-control"), "private, no-cache");
+}
+
+#[tokio::test]
+async fn two_systems_on_one_host_keep_one_browser_signed_in_at_both() {
+    let (a, b) = (TestConsole::start().await, TestConsole::start().await);
+    let mut jar: Vec<(String, String)> = Vec::new();
+    for console in [&a, &b] {
+        console.visitor("ann", Role::Member).await;
+        let stranger = Visitor::stranger();
+        let cookies = jar.iter().map(|(name, value)| format!("{name}={value}"));
+        let cookies: Vec<String> = cookies.chain([stranger.cookie()]).collect();
+        let body = format!(
+            "csrf={}&name=ann&password={}",
+            stranger.csrf(),
+            PASSWORD.replace(' ', "+")
+        );
+        let request = console.client.post("/sign-in").header("Cookie", cookies.join("; "));
+        let request = request.content_type("application/x-www-form-urlencoded").body(body);
+        let answer = Page::of(request.send().await).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text("body"));
+        for set in answer.headers.get_all("set-cookie") {
+            let (name, rest) = set.to_str().unwrap().split_once('=').unwrap();
+            jar.retain(|(known, _)| known != name);
+            if !rest.contains("Max-Age=0") {
+                jar.push((name.to_owned(), rest.split(';').next().unwrap().to_owned()));
+            }
+        }
+    }
+    let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for console in [&a, &b] {
+        let page = console
+            .client
+            .get("/profile")
+            .header("Cookie", cookies.join("; "))
+            .send()
+            .await;
+        assert_eq!(page.0.status(), StatusCode::OK);
+    }
 }

@@ -78,18 +78,18 @@ async fn one_sees_and_ends_ones_own_sessions_and_nobody_elses() {
         .unwrap();
     let page = a.get_as(&here, "/security").await;
     assert_eq!(
-        page.count("form[action$='/end'][action^='/security/sessions/']"),
+        page.count("form[action$='/removal'][action*='/security/sessions']"),
         2,
         "one other session, and all others"
     );
     page.shows(&a.app.name());
-    let path = format!("/security/sessions/{}/end", ids[0]);
+    let path = format!("/security/sessions/{}/removal", ids[0]);
     a.post_as(&bob, &path, &[]).await;
     assert!(a.is_in(&there).await, "it is not bob's to end");
     a.post_as(&here, &path, &[]).await;
     assert!(!a.is_in(&there).await && a.is_in(&here).await);
     let third = a.session_of(&here.account_id, secret::random().unwrap()).await;
-    a.post_as(&here, "/security/sessions/end", &[]).await;
+    a.post_as(&here, "/security/sessions/removal", &[]).await;
     assert!(!a.is_in(&third).await && a.is_in(&here).await && a.is_in(&bob).await);
 }
 
@@ -114,7 +114,7 @@ async fn the_last_super_admin_stays_even_when_two_step_down_at_once() {
     for path in [
         "/users/ä",
         "/users/x/disabling",
-        "/security/sessions/ä/end",
+        "/security/sessions/ä/removal",
         "/security/tokens/ä/removal",
     ] {
         let page = if path == "/users/ä" {
@@ -193,7 +193,7 @@ async fn a_token_carries_at_most_its_owners_rights_and_needs_no_form() {
         .content_type("application/x-www-form-urlencoded")
         .body("display_name=x");
     assert_eq!(post.send().await.0.status(), StatusCode::SEE_OTHER);
-    for path in ["/security/tokens", "/security/password", "/security/sessions/end"] {
+    for path in ["/security/tokens", "/security/password", "/security/sessions/removal"] {
         let request = a.client.post(path).header("Authorization", format!("bearer {token}"));
         let request = request.content_type("application/x-www-form-urlencoded");
         let answer = request.body("name=x&role=member&days=365").send().await;

@@ -27,10 +27,12 @@ macro_rules! actions {
 actions! {
     SetUp "set_up" "action.set_up",
     SignIn "sign_in" "action.sign_in",
+    SignInHalf "sign_in_half" "action.sign_in_half",
     SignOut "sign_out" "action.sign_out",
     SessionEnd "session_end" "action.session_end",
     PasswordChange "password_change" "action.password_change",
     PasswordReset "password_reset" "action.password_reset",
+    TwoFactorBegin "two_factor_begin" "action.two_factor_begin",
     TwoFactorOn "two_factor_on" "action.two_factor_on",
     TwoFactorOff "two_factor_off" "action.two_factor_off",
     RecoveryCode "recovery_code" "action.recovery_code",
@@ -45,7 +47,9 @@ actions! {
     GroupUpdate "group_update" "action.group_update",
     GroupRemove "group_remove" "action.group_remove",
     GroupBind "group_bind" "action.group_bind",
+    KeyCreate "key_create" "action.key_create",
     KeyRotate "key_rotate" "action.key_rotate",
+    KeyForget "key_forget" "action.key_forget",
     Refused "refused" "action.refused",
 }
 

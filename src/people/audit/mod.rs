@@ -26,6 +26,8 @@ pub struct Actor {
     pub role: String,
     pub address: String,
     pub install_id: String,
+    /// The name of the API token that acted; empty for a person.
+    pub token: String,
 }
 
 impl Actor {
@@ -88,13 +90,14 @@ pub struct Entry {
 
 impl Entry {
     pub fn by(actor: &Actor, action: Action) -> Entry {
-        Entry {
+        let entry = Entry {
             actor: actor.clone(),
             action,
             object: Object::default(),
             result: Outcome::Done,
             changes: Vec::new(),
-        }
+        };
+        entry.change("token", "", &actor.token)
     }
 
     #[must_use]
@@ -107,6 +110,12 @@ impl Entry {
     pub fn refused(mut self) -> Entry {
         self.result = Outcome::Refused;
         self
+    }
+
+    /// Refused, and why.
+    #[must_use]
+    pub fn because(self, reason: &str) -> Entry {
+        self.refused().change("reason", "", reason)
     }
 
     /// A field before and after; nothing when they are equal.

@@ -104,6 +104,15 @@ impl Wanted {
         !self.actor.is_empty() || self.action.is_some() || self.object.is_some() || self.only_refused || days
     }
 
+    /// The query that asks for the same of all objects.
+    pub fn without_object(&self) -> String {
+        let all = Wanted {
+            object: None,
+            ..self.clone()
+        };
+        all.query(None)
+    }
+
     /// The query that asks for this, with another place in the trail.
     pub fn query(&self, before: Option<u64>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -140,6 +149,17 @@ struct Trail {
     older: Option<u64>,
     is_admin: bool,
     role: Role,
+}
+
+impl Trail {
+    /// The one object whose lines are shown: where it is, and its name.
+    fn about(&self) -> Option<(Option<String>, String)> {
+        let (_, id) = self.wanted.object.as_ref()?;
+        Some(match self.rows.first() {
+            Some(row) => (row.link(self.role), row.object_name.clone()),
+            None => (None, id.clone()),
+        })
+    }
 }
 
 /// `GET /audit`
@@ -234,9 +254,12 @@ impl Row {
     }
 
     /// [`Row::changed`] in the reader's words, as far as there are words.
-    pub fn told(&self) -> Vec<(Text, Text, Text)> {
+    pub fn told(&self) -> Vec<(Text, Option<Text>, Text)> {
         let changes = self.changed().into_iter();
-        let told = changes.map(|(name, before, after)| (field(&name), value(&name, &before), value(&name, &after)));
+        let told = changes.map(|(name, before, after)| {
+            let was = (!before.is_empty()).then(|| value(&name, &before));
+            (field(&name), was, value(&name, &after))
+        });
         told.collect()
     }
 
@@ -255,18 +278,26 @@ impl Row {
     }
 
     fn csv(&self, lang: Lang) -> String {
-        let changes: Vec<String> = self
-            .changed()
-            .iter()
-            .map(|(field, before, after)| format!("{field}: {before} -> {after}"))
-            .collect();
+        let told = self.told().into_iter().map(|(field, before, after)| {
+            let was = before.map_or_else(String::new, |before| format!("{} -> ", before.say(lang)));
+            format!("{}: {was}{}", field.say(lang), after.say(lang))
+        });
+        let changes: Vec<String> = told.collect();
+        let role = self
+            .role_name()
+            .map_or_else(|| self.role.clone(), |role| role.say(lang));
+        let result = Text::new(if self.result == "refused" {
+            "audit.refused"
+        } else {
+            "audit.done"
+        });
         let actor = self
             .actor_name()
             .map_or_else(|| self.actor.clone(), |text| text.say(lang));
         let cells = [
             format!("{}Z", self.at.format("%Y-%m-%dT%H:%M:%S%.6f")),
             actor,
-            self.role.clone(),
+            role,
             self.address.clone(),
             self.server.clone(),
             self.install_id.clone(),
@@ -274,7 +305,7 @@ impl Row {
             self.object_name.clone(),
             self.object_id.clone(),
             changes.join("; "),
-            self.result.clone(),
+            result.say(lang),
         ];
         let line: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
         format!("{}\r\n", line.join(","))
@@ -287,10 +318,14 @@ fn field(name: &str) -> Text {
         "display_name" => Text::new("users.display_name"),
         "password" => Text::new("password.password"),
         "state" => Text::new("users.state"),
-        "name" => Text::new("users.name"),
-        "clusters" => Text::new("layout.clusters"),
+        "name" => Text::new("clusters.name"),
+        "clusters" => Text::new("groups.clusters"),
         "days" => Text::new("security.days"),
-        "sessions" => Text::new("security.sessions"),
+        "sessions" => Text::new("audit.sessions"),
+        "reason" => Text::new("audit.reason"),
+        "token" => Text::new("audit.token"),
+        "fingerprint" => Text::new("audit.fingerprint"),
+        "secrets" => Text::new("audit.secrets"),
         _ => Text::new("audit.plain").with("value", name),
     }
 }
@@ -299,6 +334,11 @@ fn value(field: &str, value: &str) -> Text {
     let known = match (field, value) {
         (_, "" | "-") => Some(Text::new("audit.plain").with("value", "–")),
         ("role", code) => Role::parse(code).map(Role::name),
+        ("days", days) => Some(Text::new("security.for_days").with("days", days)),
+        ("reason", "wrong") => Some(Text::new("reason.wrong")),
+        ("reason", "wrong_code") => Some(Text::new("reason.wrong_code")),
+        ("reason", "disabled") => Some(Text::new("reason.disabled")),
+        ("reason", "too_many") => Some(Text::new("reason.too_many")),
         ("state", "online") => Some(Text::new("state.online")),
         ("state", "offline") => Some(Text::new("state.offline")),
         ("state", "stopped") => Some(Text::new("state.stopped")),
@@ -311,7 +351,7 @@ fn value(field: &str, value: &str) -> Text {
 
 /// RFC 4180; a cell that a spreadsheet would take for a formula begins with an apostrophe.
 fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     let guard = if formula { "'" } else { "" };
     format!("\"{guard}{}\"", cell.replace('"', "\"\""))
 }

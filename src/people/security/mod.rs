@@ -31,8 +31,8 @@ pub fn routes() -> Vec<Address> {
         post("/profile", Access::Signed, update_profile),
         get("/security", Access::Signed, index),
         post("/security/password", Access::Signed, update_password).in_person(),
-        post("/security/sessions/end", Access::Signed, end_others).in_person(),
-        post("/security/sessions/:session_id/end", Access::Signed, end_one).in_person(),
+        post("/security/sessions/removal", Access::Signed, end_others).in_person(),
+        post("/security/sessions/:session_id/removal", Access::Signed, end_one).in_person(),
     ];
     [own, tokens::routes(), second_factor::routes()]
         .into_iter()
@@ -87,7 +87,7 @@ async fn update_profile(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> 
         .change("display_name", before, name);
     audit::record(&mut tx, &entry).await?;
     tx.commit().await?;
-    Ok(hx.see_other("/profile"))
+    Ok(hx.done("/profile", "said.saved"))
 }
 
 async fn own(app: &App, viewer: &Viewer) -> Result<Account> {
@@ -155,7 +155,7 @@ async fn update_password(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) ->
     } else if typed != again {
         mistakes.note("again", Text::new("password.differs"));
     }
-    if !is_own_password(&app, &viewer, form.exact("current")).await? {
+    if !is_own_password(&app, &viewer, form.exact("current"), Action::PasswordChange).await? {
         mistakes.note("current", Text::new("security.wrong_password"));
     }
     if mistakes.is_empty() {
@@ -177,11 +177,11 @@ async fn update_password(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) ->
 }
 
 /// Asked again before what a person who found an open browser should not be able to do. Counted like a sign-in.
-async fn is_own_password(app: &App, viewer: &Viewer, typed: &str) -> Result<bool> {
-    let subject = [Subject::step("again", &viewer.account_id)];
+async fn is_own_password(app: &App, viewer: &Viewer, typed: &str, action: Action) -> Result<bool> {
+    let subject = [Subject::step("again", &viewer.account_id, viewer.session_id())];
     let mut conn = app.db.conn().await?;
     if let Some(seconds) = throttle::claim(&mut conn, &subject).await? {
-        return Err(too_many(&mut conn, &viewer.actor(app), seconds).await?);
+        return Err(too_many(&mut conn, &viewer.actor(app), action, seconds).await?);
     }
     let known = users::credentials_by_id(&mut conn, &viewer.account_id).await?;
     // Others may need the connection while this one waits for its turn to hash.
@@ -192,15 +192,13 @@ async fn is_own_password(app: &App, viewer: &Viewer, typed: &str) -> Result<bool
     if right {
         throttle::succeed(&mut conn, &subject, &subject[0]).await?;
     } else {
-        let entry = Entry::by(&viewer.actor(app), Action::PasswordChange)
-            .on(of(viewer))
-            .refused();
-        audit::record(&mut conn, &entry).await?;
+        let entry = Entry::by(&viewer.actor(app), action).on(of(viewer));
+        audit::record(&mut conn, &entry.because("wrong")).await?;
     }
     Ok(right)
 }
 
-/// `POST /security/sessions/{session_id}/end`
+/// `POST /security/sessions/{session_id}/removal`
 #[handler]
 async fn end_one(hx: Hx, viewer: Viewer, app: Data<&App>, Path(session_id): Path<String>) -> Result<Response> {
     let session_id = known_id(&session_id, "security.session_missing")?;
@@ -214,10 +212,10 @@ async fn end_one(hx: Hx, viewer: Viewer, app: Data<&App>, Path(session_id): Path
         .await?;
     }
     tx.commit().await?;
-    Ok(hx.see_other("/security"))
+    Ok(hx.done("/security", "said.ended"))
 }
 
-/// `POST /security/sessions/end`: signs out everywhere but here.
+/// `POST /security/sessions/removal`: signs out everywhere but here.
 #[handler]
 async fn end_others(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response> {
     let mut conn = app.db.conn().await?;
@@ -228,7 +226,7 @@ async fn end_others(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response>
         .change("sessions", ended, 0);
     audit::record(&mut tx, &entry).await?;
     tx.commit().await?;
-    Ok(hx.see_other("/security"))
+    Ok(hx.done("/security", "said.ended"))
 }
 
 /// What the page asks of a session.

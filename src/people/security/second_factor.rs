@@ -12,7 +12,8 @@ use totp_rs::{Builder, Secret as TotpSecret, Totp};
 use super::{Security, is_own_password, of};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::i18n::Text;
+use crate::i18n::{Lang, Text};
+use crate::liveness;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::secret;
@@ -28,7 +29,7 @@ const CODES: usize = 10;
 pub fn routes() -> Vec<Address> {
     vec![
         post("/security/second-factor", Access::Signed, create).in_person(),
-        get("/security/second-factor", Access::Signed, show),
+        get("/security/second-factor", Access::Signed, show).in_person(),
         post("/security/second-factor/confirmation", Access::Signed, confirm).in_person(),
         post("/security/second-factor/removal", Access::Signed, remove).in_person(),
         get("/sign-in/code", Access::Guest, ask),
@@ -86,19 +87,26 @@ fn totp(app: &App, account_id: &str, name: &str, factor: &SecondFactor) -> Resul
 /// `POST /security/second-factor`: makes a secret; it counts once a code of it was shown.
 #[handler]
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    if !is_own_password(&app, &viewer, form.exact("current")).await? {
+    if !is_own_password(&app, &viewer, form.exact("current"), Action::TwoFactorBegin).await? {
         return wrong_password(&hx, &app, &viewer).await;
     }
     let mut conn = app.db.conn().await?;
-    let is_alone = !sessions::queries::others_run(&mut conn, &app.install.id).await?;
+    let is_alone = !liveness::others_run(&mut conn, &app.install.id).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let key = app.seal.sealing_key(&mut tx, is_alone).await.map_err(ours)?;
+    let lacking = liveness::without_key(&mut tx, &key.fingerprint()).await?;
+    if !lacking.is_empty() {
+        let text = Text::new("security.others_lack_key").with("names", lacking.join(", "));
+        return Err(Error::Conflict(text));
+    }
     let account = users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
     if account.has_two_factor {
         return Err(Error::Conflict(Text::new("security.two_factor_is_on")));
     }
     let sealed = seal::seal(&key, place(&viewer.account_id), &secret::bytes::<20>()?)?;
     users::set_second_factor(&mut tx, &viewer.account_id, Some(&sealed), false).await?;
+    let entry = Entry::by(&viewer.actor(&app), Action::TwoFactorBegin).on(of(&viewer));
+    audit::record(&mut tx, &entry).await?;
     tx.commit().await?;
     Ok(hx.see_other("/security/second-factor"))
 }
@@ -156,8 +164,8 @@ impl Show {
 #[handler]
 async fn confirm(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let subject = Subject::step("confirm", &viewer.account_id);
-    counted(&mut conn, &subject, &viewer.actor(&app)).await?;
+    let subject = [Subject::step("confirm", &viewer.account_id, viewer.session_id())];
+    counted(&mut conn, &subject, &viewer.actor(&app), Action::TwoFactorOn).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = users::locked(&mut tx, &viewer.account_id).await?.ok_or(Error::SignIn)?;
     if account.has_two_factor {
@@ -165,13 +173,13 @@ async fn confirm(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<
     }
     let entry = Entry::by(&viewer.actor(&app), Action::TwoFactorOn).on(of(&viewer));
     if !is_code(&mut tx, &app, (&viewer.account_id, &viewer.name), form.text("code")).await? {
-        audit::record(&mut tx, &entry.refused()).await?;
+        audit::record(&mut tx, &entry.because("wrong_code")).await?;
         tx.commit().await?;
         let mut page = Show::of(&app, &viewer).await?.ok_or(Error::SignIn)?;
         page.mistakes.note("code", Text::new("sign_in.wrong_code"));
         return hx.secret(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
-    throttle::succeed(&mut tx, std::slice::from_ref(&subject), &subject).await?;
+    throttle::succeed(&mut tx, &subject, &subject[0]).await?;
     let codes = switch_on(&mut tx, &viewer.account_id).await?;
     audit::record(&mut tx, &entry).await?;
     tx.commit().await?;
@@ -196,7 +204,7 @@ async fn switch_on(tx: &mut Transaction<'_>, account_id: &str) -> Result<Vec<Str
 /// `POST /security/second-factor/removal`
 #[handler]
 async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    if !is_own_password(&app, &viewer, form.exact("current")).await? {
+    if !is_own_password(&app, &viewer, form.exact("current"), Action::TwoFactorOff).await? {
         return wrong_password(&hx, &app, &viewer).await;
     }
     let mut conn = app.db.conn().await?;
@@ -208,7 +216,7 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     )
     .await?;
     tx.commit().await?;
-    Ok(hx.see_other("/security"))
+    Ok(hx.done("/security", "said.two_factor_off"))
 }
 
 /// `GET /sign-in/code`
@@ -233,13 +241,13 @@ async fn check(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Res
         return Ok(hx.see_other("/sign-in"));
     };
     let mut conn = app.db.conn().await?;
-    let subject = Subject::step("code", &half.account_id);
-    counted(&mut conn, &subject, &stranger(&app, half, req)).await?;
+    let subjects = sources(&mut conn, half, req, &app).await?;
+    counted(&mut conn, &subjects, &stranger(&app, half, req), Action::SignIn).await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = users::locked(&mut tx, &half.account_id).await?.ok_or(Error::SignIn)?;
     if !is_second_factor(&mut tx, &app, (half, req), form.text("code")).await? {
         let entry = Entry::by(&stranger(&app, half, req), Action::SignIn);
-        audit::record(&mut tx, &entry.on(Object::new("sign_in", "wrong_code", "")).refused()).await?;
+        audit::record(&mut tx, &entry.because("wrong_code")).await?;
         tx.commit().await?;
         let mut page = Ask {
             back: form.text("back").to_owned(),
@@ -248,7 +256,11 @@ async fn check(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Res
         page.mistakes.note("code", Text::new("sign_in.wrong_code"));
         return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
     }
-    throttle::succeed(&mut tx, std::slice::from_ref(&subject), &subject).await?;
+    // Behind the lock of the account: who changed the password meanwhile ended this wait.
+    if !sessions::queries::use_pending(&mut tx, &half.token_hash).await? {
+        return Err(Error::SignIn);
+    }
+    throttle::succeed(&mut tx, &subjects, &subjects[0]).await?;
     let who = (half.account_id.as_str(), half.name.as_str(), account.role);
     let cookies = admit_proven(&mut tx, &app, req, (who, browser_cookie(req))).await?;
     tx.commit().await?;
@@ -279,17 +291,35 @@ fn stranger(app: &App, half: &HalfWay, req: &Request) -> Actor {
     }
 }
 
-async fn counted(conn: &mut Conn, subject: &Subject, actor: &Actor) -> Result<()> {
-    match throttle::claim(conn, std::slice::from_ref(subject)).await? {
+/// What a code is counted by: a browser that knows the account alone, any other one by where it is, and by all together.
+/// So whoever stole the password cannot keep the owner waiting.
+async fn sources(conn: &mut Conn, half: &HalfWay, req: &Request, app: &App) -> Result<Vec<Subject>> {
+    let account_id = &half.account_id;
+    if let Some(browser) = browser_cookie(req) {
+        let hash = secret::hash(&browser);
+        if users::is_known_browser(conn, &hash, account_id).await? {
+            return Ok(vec![Subject::step("code", account_id, &hash)]);
+        }
+    }
+    let network = throttle::network(&sessions::origin(req, app).address);
+    let nearest = Subject::step("code", account_id, &network);
+    Ok(vec![nearest, Subject::step_anywhere("code", account_id)])
+}
+
+async fn counted(conn: &mut Conn, subjects: &[Subject], actor: &Actor, action: Action) -> Result<()> {
+    match throttle::claim(conn, subjects).await? {
         None => Ok(()),
-        Some(seconds) => Err(too_many(conn, actor, seconds).await?),
+        Some(seconds) => Err(too_many(conn, actor, action, seconds).await?),
     }
 }
 
-/// That a key is missing is for the log; whoever signs in cannot mend it and need not know where it should be.
+/// Where the key should be is for the log; whoever signs in is told whom to ask.
 fn ours(error: Error) -> Error {
     match error {
-        Error::Invalid(_) => Error::Internal(error.into()),
+        Error::Invalid(text) => {
+            tracing::error!("{}", text.say(Lang::En));
+            Error::Conflict(Text::new("security.key_missing"))
+        }
         other => other,
     }
 }

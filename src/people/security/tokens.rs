@@ -17,6 +17,7 @@ use crate::people::role::Role;
 use crate::people::sessions::Viewer;
 use crate::people::sessions::queries::{self, TokenRow};
 use crate::people::{known_id, secret};
+use crate::web::form::line_mistake;
 use crate::web::{Form, Hx, Mistakes, filters};
 
 /// So that scanners for leaked secrets know one when they see it.
@@ -81,7 +82,7 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     let name = form.text("name");
     let role = Role::parse(form.text("role"));
     let days = form.text("days").parse().ok().filter(|days| DAYS.contains(days));
-    let (true, Some(role), Some(days)) = ((1..=50).contains(&name.chars().count()), role, days) else {
+    let (true, Some(role), Some(days)) = (!name.is_empty() && line_mistake(name, 50).is_none(), role, days) else {
         let mut page = Tokens::of(&app, &viewer).await?;
         page.name = name.to_owned();
         page.mistakes.note("token", Text::new("security.token_wrong"));
@@ -124,7 +125,7 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(token_id): Path<St
     let entry = Entry::by(&viewer.actor(&app), Action::TokenRemove).on(Object::new("token", token_id, &name));
     audit::record(&mut tx, &entry).await?;
     tx.commit().await?;
-    Ok(hx.see_other("/security/tokens"))
+    Ok(hx.done("/security/tokens", "said.removed"))
 }
 
 /// What the page asks of a token.

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Transaction};
+use mysql_async::Transaction;
 use poem::http::{HeaderValue, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
 use tokio::time::timeout;
@@ -18,6 +17,7 @@ use uuid::Uuid;
 
 use super::audit::Actor;
 use super::role::Role;
+use super::users::queries as users;
 use super::{People, secret};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
@@ -51,8 +51,11 @@ pub struct Viewer {
 /// How they showed who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    Session { session_id: String, token_hash: String },
-    Token,
+    Session {
+        session_id: String,
+    },
+    /// An API token, by its name.
+    Token(String),
 }
 
 impl Viewer {
@@ -67,8 +70,8 @@ impl Viewer {
     /// Their session; empty for a token.
     pub fn session_id(&self) -> &str {
         match &self.proof {
-            Proof::Session { session_id, .. } => session_id,
-            Proof::Token => "",
+            Proof::Session { session_id } => session_id,
+            Proof::Token(_) => "",
         }
     }
 
@@ -79,6 +82,10 @@ impl Viewer {
             role: self.role.code().to_owned(),
             address: self.origin.address.clone(),
             install_id: app.install.id.clone(),
+            token: match &self.proof {
+                Proof::Token(name) => name.clone(),
+                Proof::Session { .. } => String::new(),
+            },
         }
     }
 }
@@ -139,53 +146,33 @@ pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Resu
     Ok(answer)
 }
 
-/// Whether a request shows a token of at least that role, for addresses that answer without asking who it is. Without a
-/// token the database is not asked.
+/// What the token of a request allows, for addresses that answer without asking who it is; none without a good one.
+/// Without a token the database is not asked.
 ///
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
-pub async fn shows_token(app: &App, req: &Request, least: Role) -> Result<bool> {
+pub async fn shown_role(app: &App, req: &Request) -> Result<Option<Role>> {
     let Some(token) = bearer(req) else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut conn = app.db.conn().await?;
     let Some(holder) = queries::token_holder(&mut conn, &secret::hash(token), "").await? else {
-        return Ok(false);
+        return Ok(None);
     };
     drop(conn);
     note_token(app, &holder, &origin(req, app)).await;
-    Ok(holder.account_role.min(holder.token_role) >= least)
+    Ok(Some(holder.account_role.min(holder.token_role)))
 }
 
 /// What the database says of whoever shows this.
-async fn look(app: &App, people: &People, shown: &Shown) -> Result<Arc<Found>> {
-    let hashes = shown.hashes();
-    let key = format!("{}{}", hashes.concat(), shown.token.as_deref().unwrap_or_default());
-    if key.is_empty() && people.anybody.load(Ordering::Relaxed) {
-        return Ok(Arc::new(Found {
-            anybody: true,
-            ..Found::default()
-        }));
-    }
-    let found = people.lookups.read(key, || async {
-        let mut conn = app.db.conn().await?;
-        let mut found = Found::default();
-        match &shown.token {
-            Some(hash) => found.token = queries::token_holder(&mut conn, hash, &app.install.id).await?,
-            None if shown.sessions.is_empty() => {}
-            None => found.holders = queries::holders(&mut conn, &hashes, &app.install.id).await?,
-        }
-        let named = found.holders.iter().map(|holder| &holder.own_name);
-        let named = named.chain(found.token.iter().map(|holder| &holder.own_name)).next();
-        if let Some(Some(name)) = named {
-            app.set_name(name.clone());
-        }
-        found.anybody = named.is_some() || people.anybody.load(Ordering::Relaxed) || anybody(&mut conn).await?;
-        Ok(found)
-    });
-    let found = found.await?;
-    for holder in found.holders.iter().filter(|holder| !holder.pending) {
-        people.recent.note(&holder.token_hash, holder.role);
+async fn look(app: &App, people: &People, shown: &Shown) -> Result<Found> {
+    let mut found = match &shown.token {
+        Some(hash) => by_token(app, hash).await?,
+        None => by_session(app, people, shown.hashes()).await?,
+    };
+    found.anybody |= people.anybody.load(Ordering::Relaxed);
+    if !found.anybody {
+        found.anybody = users::anybody(&mut app.db.conn().await?).await?;
     }
     if found.anybody {
         people.anybody.store(true, Ordering::Relaxed);
@@ -193,11 +180,41 @@ async fn look(app: &App, people: &People, shown: &Shown) -> Result<Arc<Found>> {
     Ok(found)
 }
 
-async fn anybody(conn: &mut Conn) -> mysql_async::Result<bool> {
-    Ok(conn
-        .query_first::<u8, _>("select 1 from account limit 1")
-        .await?
-        .is_some())
+async fn by_token(app: &App, hash: &str) -> Result<Found> {
+    let mut conn = app.db.conn().await?;
+    let token = queries::token_holder(&mut conn, hash, &app.install.id).await?;
+    if let Some(Some(name)) = token.as_ref().map(|holder| &holder.own_name) {
+        app.set_name(name.clone());
+    }
+    Ok(Found {
+        anybody: token.is_some(),
+        token,
+        ..Found::default()
+    })
+}
+
+async fn by_session(app: &App, people: &People, hashes: Vec<String>) -> Result<Found> {
+    if hashes.is_empty() {
+        return Ok(Found::default());
+    }
+    let all = people.lookups.read(hashes.clone(), |hashes| async move {
+        let mut conn = app.db.conn().await?;
+        Ok(queries::holders(&mut conn, &hashes, &app.install.id).await?)
+    });
+    let all = all.await?;
+    let own = all.iter().filter(|holder| hashes.contains(&holder.token_hash));
+    let holders: Vec<Holder> = own.cloned().collect();
+    if let Some(name) = holders.first().and_then(|holder| holder.own_name.as_ref()) {
+        app.set_name(name.clone());
+    }
+    for holder in holders.iter().filter(|holder| !holder.pending) {
+        people.recent.note(&holder.token_hash, holder.role);
+    }
+    Ok(Found {
+        anybody: !holders.is_empty(),
+        holders,
+        token: None,
+    })
 }
 
 /// Puts into the request who it is from, and what proves that a form comes from our page. Returns the cookie that a
@@ -210,7 +227,7 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
             name: holder.name.clone(),
             display_name: holder.display_name.clone(),
             role: holder.account_role.min(holder.token_role),
-            proof: Proof::Token,
+            proof: Proof::Token(holder.token_name.clone()),
             origin: shown.origin.clone(),
         };
         insert(req, viewer, String::new());
@@ -232,7 +249,6 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
             role: holder.role,
             proof: Proof::Session {
                 session_id: holder.session_id.clone(),
-                token_hash: holder.token_hash.clone(),
             },
             origin: shown.origin.clone(),
         };

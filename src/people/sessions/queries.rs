@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Params, Transaction, Value, params};
+use mysql_async::{Conn, Transaction, params};
 
 use super::{ABSOLUTE_HOURS, IDLE_HOURS, PENDING_MINUTES};
 use crate::people::role::Role;
@@ -23,32 +23,27 @@ pub struct Holder {
     pub own_name: Option<String>,
 }
 
-/// The good sessions among these hashes, one to four. The cluster's name is read along with them. One hash alone, as
-/// nearly always, is looked up as a constant, which costs the database half as much as a list.
+/// The good sessions among these hashes. The cluster's name is read along with them. As plain text: statements of every
+/// length would each have to be prepared. Hashes and install ids are hex digits.
 pub async fn holders(conn: &mut Conn, hashes: &[String], install_id: &str) -> mysql_async::Result<Vec<Holder>> {
-    let known = match hashes.len() {
-        1 => "= ?",
-        2 => "in (?, ?)",
-        3 => "in (?, ?, ?)",
-        _ => "in (?, ?, ?, ?)",
-    };
-    let sql = format!(
+    debug_assert!(hashes.iter().all(|hash| hash.bytes().all(|b| b.is_ascii_hexdigit())));
+    conn.query(format!(
         "select s.token_hash, s.session_id, s.pending, \
          timestampdiff(second, s.seen_at, utc_timestamp(6)) as unseen_s, a.account_id, a.name, a.display_name, a.role, \
-         (select name from cluster where install_id = ?) as own_name \
+         (select name from cluster where install_id = '{install_id}') as own_name \
          from session s join account a using (account_id) \
-         where s.token_hash {known} and s.expires_at > utc_timestamp(6) \
-         and s.seen_at > utc_timestamp(6) - interval {IDLE_HOURS} hour and a.disabled_at is null"
-    );
-    let values = std::iter::once(install_id).chain(hashes.iter().map(String::as_str));
-    let values = values.map(Value::from).collect();
-    conn.exec(sql, Params::Positional(values)).await
+         where s.token_hash in ('{}') and s.expires_at > utc_timestamp(6) \
+         and s.seen_at > utc_timestamp(6) - interval {IDLE_HOURS} hour and a.disabled_at is null",
+        hashes.join("', '")
+    ))
+    .await
 }
 
 /// Who is behind a token, with the lesser of the two roles.
 #[derive(Debug, Clone, FromRow)]
 pub struct TokenHolder {
     pub token_id: String,
+    pub token_name: String,
     pub account_id: String,
     pub name: String,
     pub display_name: String,
@@ -60,7 +55,7 @@ pub struct TokenHolder {
 
 pub async fn token_holder(conn: &mut Conn, hash: &str, install_id: &str) -> mysql_async::Result<Option<TokenHolder>> {
     conn.exec_first(
-        "select t.token_id, a.account_id, a.name, a.display_name, a.role as account_role, t.role as token_role, \
+        "select t.token_id, t.name as token_name, a.account_id, a.name, a.display_name, a.role as account_role, t.role as token_role, \
          timestampdiff(second, t.used_at, utc_timestamp(6)) as unused_s, \
          (select name from cluster where install_id = ?) as own_name \
          from api_token t join account a using (account_id) \
@@ -68,18 +63,6 @@ pub async fn token_holder(conn: &mut Conn, hash: &str, install_id: &str) -> mysq
         (install_id, hash),
     )
     .await
-}
-
-/// Whether another server of this database may be running: one that has not said that it stopped.
-pub async fn others_run(conn: &mut Conn, install_id: &str) -> mysql_async::Result<bool> {
-    let other: Option<u8> = conn
-        .exec_first(
-            "select 1 from cluster where install_id <> ? and removed_at is null \
-             and (stopped_at is null or stopped_at < beat_at) limit 1",
-            (install_id,),
-        )
-        .await?;
-    Ok(other.is_some())
 }
 
 /// What is kept of where a session comes from.
@@ -131,6 +114,16 @@ pub async fn see_token(conn: &mut Conn, token_id: &str, address: &str) -> mysql_
         (address, token_id),
     )
     .await
+}
+
+/// Uses up the wait for a second factor; false when it is over, or was ended by a new password meanwhile.
+pub async fn use_pending(tx: &mut Transaction<'_>, token_hash: &str) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "delete from session where token_hash = ? and pending = 1",
+        (token_hash,),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
 }
 
 /// Ends the session behind a cookie.

@@ -8,14 +8,15 @@ use crate::app::App;
 use crate::people::secret;
 use crate::web::guard::{bearer, client_address, is_https};
 
-/// Sessions of that many servers in one browser are looked at (cookies do not know ports).
-const COOKIES: usize = 4;
+/// Sessions of that many servers in one browser are looked at: cookies know no ports, and those of a session that has
+/// ended stay until they are a week old.
+const COOKIES: usize = 16;
 const PREFIX: &str = "muster_s_";
 pub(super) const FORM_COOKIE: &str = "muster_form";
 
 /// What a request shows of who sent it.
 pub struct Shown {
-    /// Cookies of sessions, our own first, and of each the hash.
+    /// Cookies of sessions by name: our own first, then the newest.
     pub sessions: Vec<(String, String)>,
     pub form: Option<String>,
     pub token: Option<String>,
@@ -34,6 +35,8 @@ impl Shown {
                 sessions.push((name, value));
             }
         }
+        // Browsers send the oldest first (RFC 6265, 5.4).
+        sessions.reverse();
         sessions.sort_by_key(|(name, _)| *name != own);
         sessions.truncate(COOKIES);
         Shown {

@@ -38,6 +38,8 @@ pub fn routes() -> Vec<Address> {
 struct SignIn {
     name: String,
     back: String,
+    /// The reader was signed in a moment ago.
+    has_ended: bool,
     mistakes: Mistakes,
 }
 
@@ -45,14 +47,24 @@ struct SignIn {
 #[handler]
 fn new(hx: Hx, req: &Request) -> Result<Response> {
     let query = req.uri().query().unwrap_or_default().as_bytes();
-    let back = url::form_urlencoded::parse(query).find(|(key, _)| key == "back");
-    let back = back.map_or_else(String::new, |(_, value)| value.into_owned());
+    let (mut back, mut has_ended) = (String::new(), false);
+    for (key, value) in url::form_urlencoded::parse(query) {
+        match key.as_ref() {
+            "back" => back = value.into_owned(),
+            "ended" => has_ended = true,
+            _ => {}
+        }
+    }
     if req.data::<Viewer>().is_some() {
         return Ok(hx.see_other(&destination(&back)));
+    }
+    if let Error::SetUp = sessions::nobody(req) {
+        return Err(Error::SetUp);
     }
     let page = SignIn {
         name: String::new(),
         back,
+        has_ended,
         mistakes: Mistakes::default(),
     };
     hx.render(&page, &page.as_form())
@@ -72,6 +84,7 @@ async fn create(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Re
         let mut page = SignIn {
             name,
             back: form.text("back").to_owned(),
+            has_ended: false,
             mistakes: Mistakes::default(),
         };
         page.mistakes.note("password", Text::new("sign_in.wrong"));
@@ -139,15 +152,20 @@ impl<'a> Attempt<'a> {
         let hash = secret::hash(shown.as_deref().unwrap_or_default());
         let candidate = users::candidate(&mut conn, name, &hash).await?;
         let account = candidate.account;
-        let own = match &account {
-            Some(account) if candidate.is_known => Subject::browser(&hash, &account.account_id),
-            _ => Subject::account(&candidate.folded),
+        let (folded, from) = (&candidate.folded, &origin.address);
+        let (own, subjects) = match &account {
+            Some(account) if candidate.is_known => {
+                let own = Subject::browser(&hash, &account.account_id);
+                (own.clone(), vec![own])
+            }
+            // The address first, so that one that has to wait delays no account.
+            _ => {
+                let own = Subject::account_from(folded, from);
+                let near = (!from.is_empty()).then(|| Subject::address(from));
+                let all = near.into_iter().chain([own.clone(), Subject::account(folded)]);
+                (own, all.collect())
+            }
         };
-        let mut subjects = vec![own.clone()];
-        // First, so that an address that has to wait delays no account.
-        if !candidate.is_known && !origin.address.is_empty() {
-            subjects.insert(0, Subject::address(&origin.address));
-        }
         // What a stranger types as a name may be a password, so only a name that exists is written down.
         let actor = Actor {
             account_id: account
@@ -161,7 +179,7 @@ impl<'a> Attempt<'a> {
             ..Actor::default()
         };
         if let Some(seconds) = throttle::claim(&mut conn, &subjects).await? {
-            return Err(too_many(&mut conn, &actor, seconds).await?);
+            return Err(too_many(&mut conn, &actor, Action::SignIn, seconds).await?);
         }
         Ok(Attempt {
             app,
@@ -195,7 +213,11 @@ impl<'a> Attempt<'a> {
     }
 
     async fn wrong(&self) -> Result<()> {
-        let entry = Entry::by(&self.actor, Action::SignIn).on(tried("wrong")).refused();
+        let reason = match &self.account {
+            Some(account) if account.is_disabled => "disabled",
+            _ => "wrong",
+        };
+        let entry = Entry::by(&self.actor, Action::SignIn).because(reason);
         audit::record(&mut self.app.db.conn().await?, &entry).await?;
         Ok(())
     }
@@ -212,12 +234,15 @@ impl<'a> Attempt<'a> {
             return Ok(None);
         }
         throttle::succeed(&mut tx, &self.subjects, &self.own).await?;
+        if let Some(hash) = &self.new_hash {
+            users::renew_hash(&mut tx, &account.account_id, hash).await?;
+        }
         let cookies = if account.has_two_factor {
             let mut cookies = sessions::end_all_shown(&mut tx, self.app, req).await?;
             cookies.push(sessions::start(&mut tx, self.app, &account.account_id, true, (&origin, https)).await?);
+            audit::record(&mut tx, &Entry::by(&self.actor, Action::SignInHalf)).await?;
             cookies
         } else {
-            users::signed_in(&mut tx, &account.account_id, self.new_hash.as_deref()).await?;
             let who = (account.account_id.as_str(), account.name.as_str(), account.role);
             admit_proven(&mut tx, self.app, req, (who, self.browser)).await?
         };
@@ -227,8 +252,10 @@ impl<'a> Attempt<'a> {
 }
 
 /// What somebody is told who tried too often; written down once a minute.
-pub(super) async fn too_many(conn: &mut Conn, actor: &Actor, seconds: u64) -> Result<Error> {
-    let entry = Entry::by(actor, Action::SignIn).on(tried("too_many")).refused();
+pub(super) async fn too_many(conn: &mut Conn, actor: &Actor, action: Action, seconds: u64) -> Result<Error> {
+    let entry = Entry::by(actor, action)
+        .on(Object::new("sign_in", "too_many", ""))
+        .because("too_many");
     audit::record_seldom(conn, &entry).await?;
     let text = Text::new("sign_in.too_many").with("seconds", seconds);
     Ok(Error::Wait(text, seconds))
@@ -254,7 +281,7 @@ pub(super) async fn admit_proven(
         Some(browser) => browser,
         None => secret::random()?,
     };
-    users::signed_in(tx, account_id, None).await?;
+    users::signed_in(tx, account_id).await?;
     users::remember_browser(tx, &secret::hash(&browser), account_id).await?;
     cookies.push(sessions::cookie(
         app,
@@ -269,11 +296,8 @@ pub(super) async fn admit_proven(
         role: role.code().to_owned(),
         address: origin.address,
         install_id: origin.install_id,
+        ..Actor::default()
     };
     audit::record(tx, &Entry::by(&actor, Action::SignIn)).await?;
     Ok(cookies)
-}
-
-fn tried(how: &str) -> Object {
-    Object::new("sign_in", how, "")
 }

@@ -20,8 +20,8 @@ use crate::web::{Hx, filters};
 
 pub fn routes() -> Vec<Address> {
     vec![
-        post("/users/:account_id/disabling", Access::SuperAdmin, disable),
-        post("/users/:account_id/enabling", Access::SuperAdmin, enable),
+        post("/users/:account_id/disabling", Access::SuperAdmin, disable).in_person(),
+        post("/users/:account_id/enabling", Access::SuperAdmin, enable).in_person(),
         post("/users/:account_id/password", Access::SuperAdmin, reset_password).in_person(),
         post(
             "/users/:account_id/second-factor-removal",
@@ -45,14 +45,14 @@ pub(super) struct Shown {
 #[handler]
 async fn disable(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
     switch(&app, &viewer, &account_id, true).await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
+    Ok(hx.done(&format!("/users/{account_id}"), "said.disabled"))
 }
 
 /// `POST /users/{account_id}/enabling`
 #[handler]
 async fn enable(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
     switch(&app, &viewer, &account_id, false).await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
+    Ok(hx.done(&format!("/users/{account_id}"), "said.enabled"))
 }
 
 async fn switch(app: &App, viewer: &Viewer, account_id: &str, disabled: bool) -> Result<()> {
@@ -85,7 +85,7 @@ async fn switch(app: &App, viewer: &Viewer, account_id: &str, disabled: bool) ->
 /// `POST /users/{account_id}/password`: a new one, made here and shown once; every session of theirs ends.
 #[handler]
 async fn reset_password(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<String>) -> Result<Response> {
-    let account_id = known_id(&account_id, "users.missing")?.to_owned();
+    let account_id = not_own(&viewer, &account_id)?.to_owned();
     let made = secret::readable::<16>()?;
     let hash = password::hash(&made).await?;
     let mut conn = app.db.conn().await?;
@@ -105,6 +105,15 @@ async fn reset_password(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id
     hx.secret(StatusCode::OK, &page, &page.as_shown())
 }
 
+/// Somebody else's id: for one's own account the password is asked first, on one's own page, so that an open browser is
+/// not enough.
+fn not_own<'a>(viewer: &Viewer, account_id: &'a str) -> Result<&'a str> {
+    match known_id(account_id, "users.missing")? {
+        own if own == viewer.account_id => Err(Error::Conflict(Text::new("users.on_own_page"))),
+        other => Ok(other),
+    }
+}
+
 /// Whoever had the old password is out: sessions and tokens end, and the account may be tried anew.
 ///
 /// # Errors
@@ -115,6 +124,7 @@ pub async fn replace_password(tx: &mut Transaction<'_>, account: &Account, hash:
     sessions::remove_tokens(tx, &account.account_id).await?;
     let folded = queries::folded(tx, &account.name).await?;
     throttle::forget(tx, &Subject::account(&folded)).await?;
+    throttle::forget(tx, &Subject::step_anywhere("code", &account.account_id)).await?;
     Ok(())
 }
 
@@ -126,7 +136,7 @@ async fn remove_second_factor(
     app: Data<&App>,
     Path(account_id): Path<String>,
 ) -> Result<Response> {
-    let account_id = known_id(&account_id, "users.missing")?;
+    let account_id = not_own(&viewer, &account_id)?;
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let account = queries::locked(&mut tx, account_id).await?.ok_or_else(missing)?;
@@ -137,5 +147,5 @@ async fn remove_second_factor(
     )
     .await?;
     tx.commit().await?;
-    Ok(hx.see_other(&format!("/users/{account_id}")))
+    Ok(hx.done(&format!("/users/{account_id}"), "said.two_factor_off"))
 }

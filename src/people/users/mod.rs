@@ -30,10 +30,10 @@ const LONGEST_NAME: usize = 50;
 pub fn routes() -> Vec<Address> {
     let own = vec![
         get("/users", Access::SuperAdmin, index),
-        post("/users", Access::SuperAdmin, create),
+        post("/users", Access::SuperAdmin, create).in_person(),
         get("/users/new", Access::SuperAdmin, new),
         get("/users/:account_id", Access::SuperAdmin, edit),
-        post("/users/:account_id", Access::SuperAdmin, update),
+        post("/users/:account_id", Access::SuperAdmin, update).in_person(),
     ];
     own.into_iter().chain(credentials::routes()).collect()
 }
@@ -44,7 +44,8 @@ struct Index {
     accounts: Vec<Account>,
     text: String,
     page: u64,
-    has_more: bool,
+    last: u64,
+    total: u64,
     own: String,
 }
 
@@ -64,6 +65,8 @@ struct Edit {
     /// What somebody else saved meanwhile, when what was typed could not be saved over it.
     theirs: Option<Account>,
     is_own: bool,
+    /// Nobody else could do everything any more without this one.
+    is_last: bool,
     mistakes: Mistakes,
 }
 
@@ -86,14 +89,18 @@ async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result
         }
     }
     let mut conn = app.db.conn().await?;
-    let mut accounts = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE + 1).await?;
-    let has_more = accounts.len() as u64 > PAGE;
-    accounts.truncate(PAGE as usize);
+    let (mut accounts, total) = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE).await?;
+    let last = total.div_ceil(PAGE).max(1);
+    if page > last {
+        page = last;
+        (accounts, _) = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE).await?;
+    }
     let page = Index {
         accounts,
         text,
         page,
-        has_more,
+        last,
+        total,
         own: viewer.account_id,
     };
     hx.render(&page, &page.as_list())
@@ -149,7 +156,7 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
         Err(error) => return Err(error),
     };
     if !made {
-        return Ok(hx.see_other("/users"));
+        return Ok(hx.done("/users", "said.added"));
     }
     let page = Shown {
         account_id,
@@ -223,6 +230,7 @@ async fn edit(hx: Hx, viewer: Viewer, app: Data<&App>, Path(account_id): Path<St
     let mut conn = app.db.conn().await?;
     let account = queries::by_id(&mut conn, account_id).await?.ok_or_else(missing)?;
     let page = Edit {
+        is_last: queries::is_only_super_admin(&mut conn, account_id).await?,
         is_own: account.account_id == viewer.account_id,
         account,
         theirs: None,
@@ -246,13 +254,14 @@ async fn update(
     let is_last = is_last_super_admin(&mut tx, account_id).await?;
     let known = queries::locked(&mut tx, account_id).await?.ok_or_else(missing)?;
     let mut page = Edit::wanted(&known, &form, &viewer);
+    page.is_last = is_last;
     if is_last && page.account.role != Role::SuperAdmin {
         page.mistakes.note("role", Text::new("users.last_super_admin"));
         let entry = Entry::by(&viewer.actor(&app), Action::AccountUpdate).on(of(&known));
         audit::record(&mut tx, &entry.refused()).await?;
     } else if page.mistakes.is_empty() && save(&mut tx, &viewer, &app, &known, &page.account).await? {
         tx.commit().await?;
-        return Ok(hx.see_other("/users"));
+        return Ok(hx.done("/users", "said.saved"));
     }
     tx.commit().await?;
     page.theirs = (page.account.row_version != known.row_version).then(|| known.clone());
@@ -274,6 +283,7 @@ impl Edit {
         }
         Edit {
             is_own: account.account_id == viewer.account_id,
+            is_last: false,
             account,
             theirs: None,
             mistakes,

@@ -28,13 +28,20 @@ const ACCOUNT: &str = "account_id, name, display_name, role, totp_at is not null
     (select count(*) from recovery_code r where r.account_id = account.account_id and r.used_at is null) as codes_left, \
     signed_in_at, disabled_at, created_at, modified_at, modified_by, row_version";
 
-/// Accounts whose name or display name contains a text, by name; one more than a page tells that there are more.
-pub async fn page(conn: &mut Conn, text: &str, from: u64, count: u64) -> mysql_async::Result<Vec<Account>> {
-    let sql = format!(
-        "select {ACCOUNT} from account where ? = '' or locate(?, name) > 0 or locate(?, display_name) > 0 \
-         order by name limit {count} offset {from}"
-    );
-    conn.exec(sql, (text, text, text)).await
+/// Accounts whose name or display name contains a text, by name, and how many there are in all.
+pub async fn page(conn: &mut Conn, text: &str, from: u64, count: u64) -> mysql_async::Result<(Vec<Account>, u64)> {
+    let matching = "? = '' or locate(?, name) > 0 or locate(?, display_name) > 0";
+    let sql = format!("select {ACCOUNT} from account where {matching} order by name limit {count} offset {from}");
+    let accounts = conn.exec(sql, (text, text, text)).await?;
+    let sql = format!("select count(*) from account where {matching}");
+    let total = conn.exec_first(sql, (text, text, text)).await?;
+    Ok((accounts, total.unwrap_or(0)))
+}
+
+/// Whether there is an account at all; before the first one every page leads to the set-up.
+pub async fn anybody(conn: &mut Conn) -> mysql_async::Result<bool> {
+    let first: Option<u8> = conn.query_first("select 1 from account limit 1").await?;
+    Ok(first.is_some())
 }
 
 pub async fn by_id(conn: &mut Conn, account_id: &str) -> mysql_async::Result<Option<Account>> {
@@ -182,14 +189,36 @@ pub async fn set_password(tx: &mut Transaction<'_>, account_id: &str, hash: &str
     .await
 }
 
-/// Notes a sign-in; with it a hash whose parameters were raised.
-pub async fn signed_in(tx: &mut Transaction<'_>, account_id: &str, new_hash: Option<&str>) -> mysql_async::Result<()> {
+/// Notes a sign-in.
+pub async fn signed_in(tx: &mut Transaction<'_>, account_id: &str) -> mysql_async::Result<()> {
     tx.exec_drop(
-        "update account set signed_in_at = utc_timestamp(6), password_hash = coalesce(?, password_hash) \
-         where account_id = ?",
-        (new_hash, account_id),
+        "update account set signed_in_at = utc_timestamp(6) where account_id = ?",
+        (account_id,),
     )
     .await
+}
+
+/// The same password under a hash whose parameters were raised.
+pub async fn renew_hash(tx: &mut Transaction<'_>, account_id: &str, hash: &str) -> mysql_async::Result<()> {
+    tx.exec_drop(
+        "update account set password_hash = ? where account_id = ?",
+        (hash, account_id),
+    )
+    .await
+}
+
+/// Whether an account has signed in from that browser before.
+pub async fn is_known_browser(conn: &mut Conn, token_hash: &str, account_id: &str) -> mysql_async::Result<bool> {
+    let sql = "select 1 from known_browser where token_hash = ? and account_id = ?";
+    let known: Option<u8> = conn.exec_first(sql, (token_hash, account_id)).await?;
+    Ok(known.is_some())
+}
+
+/// Whether this is the only super admin who can sign in, as it is now.
+pub async fn is_only_super_admin(conn: &mut Conn, account_id: &str) -> mysql_async::Result<bool> {
+    let sql =
+        "select count(*) = 1 and max(account_id) = ? from account where role = 'super_admin' and disabled_at is null";
+    Ok(conn.exec_first(sql, (account_id,)).await?.unwrap_or(false))
 }
 
 /// The super admins who can sign in, locked until the transaction ends, so that two cannot step down at once.

@@ -33,6 +33,8 @@ pub mod liveness;
 pub mod people;
 /// The groups of assets, and which clusters watch them.
 pub mod groups;
+/// Units of work, each bound to one cluster.
+pub mod workspaces;
 /// The clusters: who is here, alive, and where.
 pub mod clusters;
 /// What this server says of itself: health, identity, metrics, preferences.

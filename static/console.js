@@ -70,6 +70,14 @@
     if (form) form.elements.back.value = detail.path.slice(form.dataset.base.length);
   });
 
+  // <input data-filter="id"> shows only those entries of a list that contain what is typed.
+  on("input", ({ target }) => {
+    const list = target.dataset?.filter && byId(target.dataset.filter);
+    if (!list) return;
+    const part = target.value.trim().toLowerCase();
+    for (const entry of list.children) entry.hidden = !entry.textContent.toLowerCase().includes(part);
+  });
+
   // --- Forms -----------------------------------------------------------------------------------------------------
 
   // What came in place of a form goes on where the reader must: at what is wrong, or at what is asked for next.

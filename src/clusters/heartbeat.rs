@@ -16,6 +16,7 @@ use crate::db::migrations;
 use crate::error::{Error, Result, chain};
 use crate::groups::queries as groups;
 use crate::i18n::Text;
+use crate::workspaces::queries as workspaces;
 
 /// First pause while the database has not answered since the start; doubles up to [`MOST_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -127,6 +128,10 @@ impl Heart {
         if self.conn.is_none() {
             self.conn = Some(self.app.db.own_conn().await?);
         }
+        // Somebody asked for it on our own pages.
+        if matches!(self.stage, Stage::Removed) && self.is_starting() {
+            self.stage = Stage::Registering;
+        }
         if matches!(self.stage, Stage::Registering) {
             self.register().await?;
         }
@@ -159,7 +164,10 @@ impl Heart {
             None => {
                 groups::lock_default(&mut tx).await?;
                 roll::insert(&mut tx, &me, &me.first_name()).await?;
-                groups::bind_all_to_only(&mut tx, &me.install_id).await?;
+                if groups::is_only_cluster(&mut tx, &me.install_id).await? {
+                    groups::bind_all(&mut tx, &me.install_id).await?;
+                    workspaces::bind_all(&mut tx, &me.install_id).await?;
+                }
                 Stage::Beating {
                     seq: Some(0),
                     unsure: 0,
@@ -272,8 +280,8 @@ impl Heart {
     /// together. Beats missed meanwhile are not made up for.
     fn next(&self, last: Tick) -> Tick {
         let mut interval = match self.stage {
-            Stage::Beating { .. } | Stage::Removed => self.interval(),
-            Stage::Opening | Stage::Registering | Stage::Waiting { .. } => self.interval().min(RETRY),
+            Stage::Beating { .. } => self.interval(),
+            Stage::Opening | Stage::Registering | Stage::Waiting { .. } | Stage::Removed => self.interval().min(RETRY),
         };
         if let Stage::Beating { seq: Some(seq), .. } = self.stage
             && seq <= 1

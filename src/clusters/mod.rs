@@ -1,9 +1,13 @@
 //! The clusters: who is here, alive, and where.
 
+pub mod address;
+mod edit;
 pub mod heartbeat;
 pub mod list;
 pub mod portrait;
 pub mod queries;
+mod registration;
+mod removal;
 mod rival;
 pub mod roll;
 pub mod transitions;
@@ -31,10 +35,14 @@ use queries::{Details, Row};
 use wanted::Wanted;
 
 pub fn routes() -> Vec<Address> {
-    vec![
+    let own = vec![
         get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))).same_for_all(),
         get("/clusters/:install_id", Access::SystemAdmin, show),
-    ]
+    ];
+    [own, edit::routes(), removal::routes(), registration::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The list; its block `list` is the fragment. Public for `tests/bench`, which renders it alone.
@@ -115,21 +123,24 @@ fn matching(counts: &[(State, u64)], wanted: Option<State>) -> u64 {
 /// `GET /clusters/{install_id}`
 #[handler]
 async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result<Response> {
-    let missing =
-        || Error::NotFound(Text::new("clusters.missing").with("id", install_id.chars().take(40).collect::<String>()));
     if !is_install_id(&install_id) {
-        return Err(missing());
+        return Err(missing(&install_id));
     }
     let mut conn = app.db.conn().await?;
     let (row, details) = queries::by_install_id(&mut conn, &install_id)
         .await?
-        .ok_or_else(missing)?;
+        .ok_or_else(|| missing(&install_id))?;
     let page = Show {
         is_own: row.install_id == app.install.id,
         row,
         details,
     };
     hx.render(&page, &page.as_facts())
+}
+
+fn missing(install_id: &str) -> Error {
+    let id: String = install_id.chars().take(40).collect();
+    Error::NotFound(Text::new("clusters.missing").with("id", id))
 }
 
 impl Show {

@@ -5,7 +5,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
 use super::wanted::Wanted;
-use crate::liveness::{AGE, STATE, State, Times};
+use crate::liveness::{AGE, LIVENESS, STATE, State, Times};
 
 /// One line of the list.
 #[derive(Debug, Clone, FromRow)]
@@ -53,6 +53,8 @@ pub struct Details {
     pub beat_seq: u64,
     pub beats: String,
     pub age_us: Option<i64>,
+    /// Whether the holder of the row itself still beats.
+    pub is_alive: bool,
     pub duplicate_host: String,
     pub duplicate_path: String,
 }
@@ -102,10 +104,100 @@ fn filter(wanted: &Wanted) -> (String, Vec<Value>) {
 pub async fn by_install_id(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Option<(Row, Details)>> {
     let sql = format!(
         "select {ROW}, {STATE} as state, data_path, pid, boot_id, started_at, beat_seq, beats, {AGE} as age_us, \
+         {LIVENESS} in ('online', 'late') as is_alive, \
          duplicate_host, duplicate_path from cluster where install_id = ? and removed_at is null"
     );
     let row: Option<mysql_async::Row> = conn.exec_first(sql, (install_id,)).await?;
     Ok(row.map(|row| (mysql_async::from_row(row.clone()), mysql_async::from_row(row))))
+}
+
+/// What people may change of a cluster.
+#[derive(Debug, Clone, FromRow)]
+pub struct Editable {
+    pub name: String,
+    pub address: String,
+    pub row_version: u32,
+}
+
+pub async fn editable(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Option<Editable>> {
+    conn.exec_first(
+        "select name, address, row_version from cluster where install_id = ? and removed_at is null",
+        (install_id,),
+    )
+    .await
+}
+
+/// False when somebody else saved since `row_version`, or the cluster is gone.
+pub async fn update(
+    tx: &mut Transaction<'_>,
+    (install_id, row_version): (&str, u32),
+    (name, address): (&str, &str),
+    by: &str,
+) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "update cluster set name = ?, address = ?, modified_by = ?, modified_at = utc_timestamp(6), \
+         row_version = row_version + 1 where install_id = ? and row_version = ? and removed_at is null",
+        (name, address, by, install_id, row_version),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
+}
+
+/// What is bound to a cluster: a group, with how many other clusters it has, or a workspace.
+#[derive(Debug, Clone, FromRow)]
+pub struct Bound {
+    pub kind: String,
+    pub id: String,
+    pub name: String,
+    pub others: u64,
+}
+
+/// What is bound to a cluster; of each kind a thousand at most.
+pub async fn bound(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Vec<Bound>> {
+    conn.exec(
+        "(select 'group' as kind, cast(g.group_id as char) as id, g.name, (select count(*) from cluster_group o \
+         where o.group_id = g.group_id and o.install_id <> b.install_id) as others from cluster_group b \
+         join asset_group g on g.group_id = b.group_id where b.install_id = ? order by g.name_key limit 1000) \
+         union all (select 'workspace', workspace_id, name, 0 from workspace where install_id = ? \
+         order by name_key limit 1000)",
+        (install_id, install_id),
+    )
+    .await
+}
+
+/// What a deletion looks at, with the row locked until the transaction ends: a beat waits meanwhile.
+#[derive(Debug, Clone, FromRow)]
+pub struct Removable {
+    pub name: String,
+    pub state: State,
+    pub beat_seq: u64,
+}
+
+pub async fn locked(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Option<Removable>> {
+    let sql = format!(
+        "select name, {LIVENESS} as state, beat_seq from cluster where install_id = ? and removed_at is null for update"
+    );
+    tx.exec_first(sql, (install_id,)).await
+}
+
+/// Takes a cluster off the roll. Its row stays and tells a server that still runs who did it.
+pub async fn remove(tx: &mut Transaction<'_>, install_id: &str, by: &str) -> mysql_async::Result<()> {
+    tx.exec_drop(
+        "update cluster set removed_at = utc_timestamp(6), removed_by = ?, boot_id = '' where install_id = ?",
+        (by, install_id),
+    )
+    .await
+}
+
+/// Puts a removed cluster back on the roll, without groups and workspaces; false when it is there.
+pub async fn put_back(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "update cluster set removed_at = null, removed_by = '', told_state = '', row_version = row_version + 1 \
+         where install_id = ? and removed_at is not null",
+        (install_id,),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
 }
 
 /// A cluster's name, for the frame of each page.

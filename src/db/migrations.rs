@@ -54,6 +54,11 @@ pub const ALL: &[(&str, &str)] = &[
         "0015_cluster_keys",
         include_str!("../../migrations/0015_cluster_keys.sql"),
     ),
+    ("0016_workspace", include_str!("../../migrations/0016_workspace.sql")),
+    (
+        "0017_workspace_default",
+        include_str!("../../migrations/0017_workspace_default.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

@@ -5,7 +5,6 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
-use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::error::{Error, Result};
 
@@ -14,16 +13,12 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Shared<K: Eq + Hash + Clone, V> {
     lanes: Mutex<HashMap<K, Arc<Lane<V>>>>,
-    /// While readers queue, one read starts no sooner than this after the one before: a read that is quick would else be
-    /// asked so often that hardly anybody shares it.
-    pace: Duration,
 }
 
 /// The reads of one key, one after another.
 #[derive(Debug)]
 struct Lane<V> {
-    /// When the last read started.
-    turn: tokio::sync::Mutex<Option<Instant>>,
+    turn: tokio::sync::Mutex<()>,
     /// The read that has not started yet.
     next: Mutex<Arc<Answer<V>>>,
 }
@@ -32,14 +27,8 @@ type Answer<V> = OnceCell<Result<Arc<V>, Arc<Error>>>;
 
 impl<K: Eq + Hash + Clone, V> Shared<K, V> {
     pub fn new() -> Shared<K, V> {
-        Shared::paced(Duration::ZERO)
-    }
-
-    /// One whose reads start at least `pace` apart while readers queue.
-    pub fn paced(pace: Duration) -> Shared<K, V> {
         Shared {
             lanes: Mutex::default(),
-            pace,
         }
     }
 
@@ -54,11 +43,7 @@ impl<K: Eq + Hash + Clone, V> Shared<K, V> {
         let visit = self.enter(key);
         let answer = lock(&visit.lane.next).clone();
         let told = answer.get_or_init(|| async {
-            let mut last = visit.lane.turn.lock().await;
-            if let Some(last) = *last {
-                sleep_until(last + self.pace).await;
-            }
-            *last = Some(Instant::now());
+            let _turn = visit.lane.turn.lock().await;
             // Who comes from here on may have written what this read does not see.
             *lock(&visit.lane.next) = Arc::default();
             ask().await.map(Arc::new).map_err(Arc::new)
@@ -117,10 +102,9 @@ pub struct Batch<K: Eq + Hash + Clone, V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Batch<K, V> {
-    /// One whose reads start at least `pace` apart while readers queue.
-    pub fn paced(pace: Duration) -> Batch<K, V> {
+    pub fn new() -> Batch<K, V> {
         Batch {
-            shared: Shared::paced(pace),
+            shared: Shared::new(),
             asked: Mutex::default(),
         }
     }
@@ -137,6 +121,12 @@ impl<K: Eq + Hash + Clone, V> Batch<K, V> {
         let _asking = Asking::note(&self.asked, keys);
         let all = || lock(&self.asked).keys().cloned().collect();
         self.shared.read((), || ask(all())).await
+    }
+}
+
+impl<K: Eq + Hash + Clone, V> Default for Batch<K, V> {
+    fn default() -> Batch<K, V> {
+        Batch::new()
     }
 }
 
@@ -276,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_asks_once_for_all_keys_that_wait_and_forgets_them() {
-        let batch: Arc<Batch<u32, Vec<u32>>> = Arc::new(Batch::paced(Duration::ZERO));
+        let batch: Arc<Batch<u32, Vec<u32>>> = Arc::new(Batch::new());
         let going = Arc::new(Semaphore::new(0));
         let start = |key: u32| {
             let (batch, going) = (batch.clone(), going.clone());

@@ -63,6 +63,14 @@ pub async fn all(conn: &mut impl Queryable) -> mysql_async::Result<Vec<Group>> {
     Ok(folded(conn.query(sql).await?))
 }
 
+/// The groups a cluster is bound to.
+pub async fn of_cluster(conn: &mut impl Queryable, install_id: &str) -> mysql_async::Result<Vec<Group>> {
+    let groups = "select g.*, 1 as total from asset_group g join cluster_group own on own.group_id = g.group_id \
+                  where own.install_id = ?";
+    let sql = format!("{} order by g.name_key, b.position", lines(groups));
+    Ok(folded(conn.exec(sql, (install_id,)).await?))
+}
+
 fn lines(groups: &str) -> String {
     format!(
         "select g.group_id, g.name, g.default_one is not null as is_default, g.modified_at, g.modified_by, g.row_version, \
@@ -145,12 +153,14 @@ pub async fn lock_default(tx: &mut Transaction<'_>) -> mysql_async::Result<()> {
         .await
 }
 
-/// Binds every group without a cluster to this one, if it is the only cluster there is: a system of one server needs no
+/// Whether this is the only cluster there is: it then gets all groups and workspaces, since a system of one server needs no
 /// set-up. Behind [`lock_default`], so that of several first servers exactly one gets them.
-pub async fn bind_all_to_only(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<()> {
-    if only_cluster(tx).await?.as_deref() != Some(install_id) {
-        return Ok(());
-    }
+pub async fn is_only_cluster(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<bool> {
+    Ok(only_cluster(tx).await?.as_deref() == Some(install_id))
+}
+
+/// Binds every group without a cluster to this one.
+pub async fn bind_all(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<()> {
     tx.exec_drop(
         "insert into cluster_group (group_id, install_id) select group_id, ? from asset_group \
          where group_id not in (select group_id from cluster_group)",
@@ -195,6 +205,21 @@ pub async fn choices(conn: &mut Conn, group_id: u32) -> mysql_async::Result<Vec<
          (select install_id from cluster_group where group_id = ?) order by {LIVENESS} not in ('online', 'late'), name"
     );
     conn.exec(sql, (group_id,)).await
+}
+
+/// All clusters but one, to take over from it.
+pub async fn others(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Vec<Choice>> {
+    let sql = format!(
+        "select install_id, name, {STATE} as state from cluster where removed_at is null and install_id <> ? \
+         order by {LIVENESS} not in ('online', 'late'), name"
+    );
+    conn.exec(sql, (install_id,)).await
+}
+
+/// Takes a cluster out of every group, when it is removed. Its row is locked.
+pub async fn unbind_everywhere(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<()> {
+    tx.exec_drop("delete from cluster_group where install_id = ?", (install_id,))
+        .await
 }
 
 /// Whether that cluster can be bound, and its name; it is not removed before the transaction ends.

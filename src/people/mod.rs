@@ -13,7 +13,6 @@ pub mod sign_in;
 pub mod users;
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use crate::db::shared::Batch;
 use crate::error::{Error, Result};
@@ -25,26 +24,13 @@ pub use role::Role;
 pub use sessions::Viewer;
 
 /// What the parts of this feature share within one server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct People {
     /// Who is asking, by the hashes of what they show; many requests at once cost the database one read.
     lookups: Batch<String, Vec<sessions::queries::Holder>>,
     recent: sessions::beside::Recent,
     /// Whether an account was ever seen; before that every page leads to the set-up.
     anybody: AtomicBool,
-}
-
-/// A look at a session takes a fraction of this; the requests that come meanwhile then share one.
-const PACE: Duration = Duration::from_millis(2);
-
-impl Default for People {
-    fn default() -> People {
-        People {
-            lookups: Batch::paced(PACE),
-            recent: sessions::beside::Recent::default(),
-            anybody: AtomicBool::new(false),
-        }
-    }
 }
 
 pub fn routes() -> Vec<Address> {

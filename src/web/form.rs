@@ -33,6 +33,12 @@ impl Form {
         self.exact(name).trim()
     }
 
+    /// Everything that was sent under a name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let fields = self.0.iter().filter(move |(known, _)| known == name);
+        fields.map(|(_, value)| value.as_str())
+    }
+
     /// A field as it was typed, for passwords.
     pub fn exact(&self, name: &str) -> &str {
         let field = self.0.iter().find(|(known, _)| known == name);

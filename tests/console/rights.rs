@@ -41,6 +41,13 @@ const TABLE: &str = "
     GET  /audit.csv                              signed
     GET  /clusters                               system
     GET  /clusters/:install_id                   system
+    GET  /clusters/:install_id/edit              system
+    POST /clusters/:install_id                   system
+    GET  /clusters/:install_id/removal           super
+    POST /clusters/:install_id/removal           super
+    POST /clusters/:install_id/removal/groups    super
+    POST /clusters/:install_id/removal/workspaces super
+    POST /registration                           super
     GET  /groups                                 system
     POST /groups                                 system
     GET  /groups/panel                           system

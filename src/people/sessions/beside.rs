@@ -14,8 +14,8 @@ use super::shown::Shown;
 use super::{LOOK, look};
 use crate::app::App;
 use crate::error::Error;
+use crate::people::People;
 use crate::people::role::Role;
-use crate::people::{People, secret};
 use crate::web::hx::wants_block;
 use crate::web::{Hx, page};
 
@@ -51,8 +51,8 @@ pub fn known_refresh(req: &Request, least: Role) -> Option<Shown> {
     }
     let (app, people) = (req.data::<App>()?, req.data::<Arc<People>>()?);
     let shown = Shown::of(req, app);
-    let (_, value) = shown.sessions.first().filter(|_| shown.token.is_none())?;
-    let role = people.recent.role_of(&secret::hash(value))?;
+    let own = shown.sessions.first().filter(|_| shown.token.is_none())?;
+    let role = people.recent.role_of(&own.hash)?;
     (role >= least).then_some(shown)
 }
 

@@ -24,7 +24,7 @@ use crate::error::{Error, Result, chain};
 use crate::web::guard::bearer;
 use crate::web::layout::Reader;
 use queries::{Holder, Origin};
-use shown::{FORM_COOKIE, Shown};
+use shown::{FORM_COOKIE, SessionCookie, Shown};
 
 pub use shown::{cookie, cookie_name, cookie_value, origin};
 
@@ -234,10 +234,9 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
         return None;
     }
     // Our own cookie comes first.
-    let behind = |(_, value): &(String, String)| {
-        let hash = secret::hash(value);
-        let holder = found.holders.iter().find(|holder| holder.token_hash == hash)?;
-        Some((holder.clone(), secret::derived("form", value)))
+    let behind = |cookie: &SessionCookie| {
+        let holder = found.holders.iter().find(|holder| holder.token_hash == cookie.hash)?;
+        Some((holder.clone(), secret::derived("form", &cookie.value)))
     };
     let good: Vec<(Holder, String)> = shown.sessions.iter().filter_map(behind).collect();
     if let Some((holder, csrf)) = good.iter().find(|(holder, _)| !holder.pending) {
@@ -346,8 +345,8 @@ pub async fn start(
 pub async fn end_all_shown(tx: &mut Transaction<'_>, app: &App, req: &Request) -> Result<Vec<String>> {
     let shown = Shown::of(req, app);
     let mut forgotten = Vec::new();
-    for (name, value) in &shown.sessions {
-        queries::end(tx, &secret::hash(value)).await?;
+    for SessionCookie { name, hash, .. } in &shown.sessions {
+        queries::end(tx, hash).await?;
         // Sessions of another system on this host are not ours to forget.
         if tx.affected_rows() == 1 || *name == cookie_name(app) {
             forgotten.push(cookie(app, name, "", Some(0), shown.is_https));

@@ -14,10 +14,18 @@ const COOKIES: usize = 16;
 const PREFIX: &str = "muster_s_";
 pub(super) const FORM_COOKIE: &str = "muster_form";
 
+/// A cookie that may be behind a session.
+pub struct SessionCookie {
+    pub name: String,
+    pub value: String,
+    /// What the database knows it by.
+    pub hash: String,
+}
+
 /// What a request shows of who sent it.
 pub struct Shown {
-    /// Cookies of sessions by name: our own first, then the newest.
-    pub sessions: Vec<(String, String)>,
+    /// Our own first, then the newest.
+    pub sessions: Vec<SessionCookie>,
     pub form: Option<String>,
     pub token: Option<String>,
     pub origin: Origin,
@@ -39,8 +47,13 @@ impl Shown {
         sessions.reverse();
         sessions.sort_by_key(|(name, _)| *name != own);
         sessions.truncate(COOKIES);
+        let hashed = |(name, value): (String, String)| SessionCookie {
+            hash: secret::hash(&value),
+            name,
+            value,
+        };
         Shown {
-            sessions,
+            sessions: sessions.into_iter().map(hashed).collect(),
             form: form.filter(|value| value.len() == 64),
             token: bearer(req).map(secret::hash),
             origin: origin(req, app),
@@ -51,7 +64,7 @@ impl Shown {
     /// A request with a token is a program's; cookies beside it do not count.
     pub fn hashes(&self) -> Vec<String> {
         let cookies = self.sessions.iter().filter(|_| self.token.is_none());
-        cookies.map(|(_, value)| secret::hash(value)).collect()
+        cookies.map(|cookie| cookie.hash.clone()).collect()
     }
 }
 

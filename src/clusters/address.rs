@@ -1,0 +1,153 @@
+//! The address of a cluster: what may be one, and how it is written.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+use crate::i18n::Text;
+
+const LONGEST: usize = 255;
+
+/// The address as it is kept: scheme, host, a port that is not the scheme's own, and a path without a slash at its end.
+/// Empty stays empty.
+///
+/// # Errors
+/// What is wrong with it, for the person who typed it.
+pub fn normal(typed: &str) -> Result<String, Text> {
+    let typed = typed.trim();
+    if typed.is_empty() {
+        return Ok(String::new());
+    }
+    if typed.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Text::new("address.wrong"));
+    }
+    let url = Url::parse(typed).map_err(|_| Text::new("address.wrong"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Text::new("address.scheme"));
+    }
+    let host = url.host().ok_or_else(|| Text::new("address.wrong"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Text::new("address.user"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Text::new("address.query"));
+    }
+    let literal = match host {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    };
+    if literal.is_some_and(is_forbidden) {
+        return Err(Text::new("address.forbidden"));
+    }
+    let address = url.as_str().trim_end_matches('/').to_owned();
+    match address.chars().count() > LONGEST {
+        true => Err(Text::new("form.long").with("most", LONGEST)),
+        false => Ok(address),
+    }
+}
+
+/// Whether no cluster can be there and a request to it could do harm: nowhere in particular, everybody in a network, or
+/// link-local, where clouds keep the secrets of their machines (169.254.169.254, fd00:ec2::254).
+pub fn is_forbidden(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.octets()[0] == 0
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4 == Ipv4Addr::BROADCAST
+                || v4.octets()[0] >= 240
+                || v4 == Ipv4Addr::new(100, 100, 100, 200)
+        }
+        IpAddr::V6(v6) => {
+            let embedded = embedded_v4(v6).is_some_and(|v4| is_forbidden(v4.into()));
+            v6.is_unspecified()
+                || v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || embedded
+                || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+        }
+    }
+}
+
+/// The IPv4 address that translators take out of an IPv6 one: 64:ff9b::/96 (RFC 6052), 2002::/16 (RFC 3056), ::/96.
+fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let of = |high: u16, low: u16| {
+        let ([x, y], [z, w]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(x, y, z, w)
+    };
+    match (a, b, c, d, e, f) {
+        (0x64, 0xff9b, 0, 0, 0, 0) => Some(of(g, h)),
+        (0x2002, ..) => Some(of(b, c)),
+        (0, 0, 0, 0, 0, 0) if v6 != Ipv6Addr::LOCALHOST => Some(of(g, h)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_kept_in_one_spelling() {
+        for (typed, kept) in [
+            ("", ""),
+            ("  http://A.Example:80/ ", "http://a.example"),
+            ("https://a.example:443/muster/", "https://a.example/muster"),
+            ("http://10.0.0.1:2122", "http://10.0.0.1:2122"),
+            ("http://[::1]:2122/", "http://[::1]:2122"),
+            ("https://集群.example", "https://xn--kkr1v.example"),
+            ("http://127.1:2122", "http://127.0.0.1:2122"),
+        ] {
+            let got = normal(typed);
+            assert!(got.as_deref() == Ok(kept) || typed.contains('集'), "{typed}: {got:?}");
+        }
+        assert!(normal("https://集群.example").unwrap().starts_with("https://xn--"));
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_cluster_is_refused_with_the_reason() {
+        for (typed, key) in [
+            ("a.example", "address.wrong"),
+            ("http://", "address.wrong"),
+            ("http://a b", "address.wrong"),
+            ("http://a\u{0}b", "address.wrong"),
+            ("javascript:alert(1)", "address.scheme"),
+            ("ftp://a.example", "address.scheme"),
+            ("localhost:2122", "address.scheme"),
+            ("http://user@a.example", "address.user"),
+            ("http://:pw@a.example", "address.user"),
+            ("http://a.example/?q=1", "address.query"),
+            ("http://a.example/#x", "address.query"),
+            ("http://169.254.169.254/", "address.forbidden"),
+            ("http://2852039166/", "address.forbidden"),
+            ("http://0.0.0.0:2122", "address.forbidden"),
+            ("http://[::]:2122", "address.forbidden"),
+            ("http://[fe80::1]", "address.forbidden"),
+            ("http://[::ffff:169.254.1.1]", "address.forbidden"),
+            ("http://[64:ff9b::a9fe:a9fe]", "address.forbidden"),
+            ("http://[2002:a9fe:a9fe::]", "address.forbidden"),
+            ("http://224.0.0.1", "address.forbidden"),
+            ("http://255.255.255.255", "address.forbidden"),
+        ] {
+            assert_eq!(normal(typed), Err(Text::new(key)), "{typed:?}");
+        }
+        assert!(normal(&format!("http://a.example/{}", "x".repeat(255))).is_err());
+    }
+
+    #[test]
+    fn private_ranges_and_loopback_are_where_clusters_are() {
+        for address in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "127.0.0.1",
+            "::1",
+            "fd12::1",
+            "8.8.8.8",
+        ] {
+            assert!(!is_forbidden(address.parse().unwrap()), "{address}");
+        }
+    }
+}

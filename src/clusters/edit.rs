@@ -1,0 +1,191 @@
+//! 编辑集群: name, groups and address.
+
+use askama::Template;
+use mysql_async::{Transaction, TxOpts};
+use poem::http::StatusCode;
+use poem::web::{Data, Path};
+use poem::{Response, handler};
+
+use super::queries::{self, Editable};
+use super::{address, missing};
+use crate::app::App;
+use crate::error::Result;
+use crate::groups::Group;
+use crate::groups::bindings::{named, rebind};
+use crate::groups::queries as groups;
+use crate::i18n::Text;
+use crate::people::Viewer;
+use crate::people::access::{Access, Address, get, post};
+use crate::people::audit::{self, Action, Entry, Object};
+use crate::web::form::line_mistake;
+use crate::web::{Form, Hx, Mistakes, filters};
+
+const LONGEST_NAME: usize = 50;
+
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/clusters/:install_id/edit", Access::SystemAdmin, edit),
+        post("/clusters/:install_id", Access::SystemAdmin, update),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "clusters/edit.html", blocks = ["form"])]
+struct Edit {
+    install_id: String,
+    /// What is saved.
+    saved: Editable,
+    /// What was typed.
+    name: String,
+    address: String,
+    choices: Vec<Choice>,
+    /// Somebody else saved since the form was shown.
+    is_late: bool,
+    mistakes: Mistakes,
+}
+
+/// One group in the form.
+struct Choice {
+    group: Group,
+    /// Bound when the form was shown first.
+    was: bool,
+    is_checked: bool,
+    /// The others are unbound.
+    moves_here: bool,
+}
+
+impl Edit {
+    fn of(install_id: &str, saved: Editable, groups: Vec<Group>) -> Edit {
+        let choice = |group: Group| {
+            let was = group.members.iter().any(|member| member.install_id == install_id);
+            Choice {
+                group,
+                was,
+                is_checked: was,
+                moves_here: false,
+            }
+        };
+        Edit {
+            install_id: install_id.to_owned(),
+            name: saved.name.clone(),
+            address: saved.address.clone(),
+            choices: groups.into_iter().map(choice).collect(),
+            saved,
+            is_late: false,
+            mistakes: Mistakes::default(),
+        }
+    }
+
+    /// Takes in what was typed.
+    fn fill(&mut self, form: &Form) {
+        self.name = form.text("name").to_owned();
+        self.address = form.text("address").to_owned();
+        for choice in &mut self.choices {
+            let id = choice.group.group_id.to_string();
+            choice.was = form.all("was").any(|known| known == id);
+            choice.is_checked = form.all("group").any(|known| known == id);
+            choice.moves_here = form.text(&format!("how-{id}")) == "move";
+        }
+        match self.name.is_empty() {
+            true => self.mistakes.note("name", Text::new("clusters.name_missing")),
+            false => {
+                if let Some(mistake) = line_mistake(&self.name, LONGEST_NAME) {
+                    self.mistakes.note("name", mistake);
+                }
+            }
+        }
+        match address::normal(&self.address) {
+            Ok(address) => self.address = address,
+            Err(mistake) => self.mistakes.note("address", mistake),
+        }
+    }
+}
+
+impl Choice {
+    /// The other clusters this group is bound to.
+    fn others(&self, install_id: &str) -> String {
+        let others = self
+            .group
+            .members
+            .iter()
+            .filter(|member| member.install_id != install_id);
+        others.map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `GET /clusters/{install_id}/edit`
+#[handler]
+async fn edit(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let saved = queries::editable(&mut conn, &install_id).await?;
+    let saved = saved.ok_or_else(|| missing(&install_id))?;
+    let page = Edit::of(&install_id, saved, groups::all(&mut conn).await?);
+    hx.render(&page, &page.as_form())
+}
+
+/// `POST /clusters/{install_id}`
+#[handler]
+async fn update(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    form: Form,
+    Path(install_id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let saved = queries::editable(&mut conn, &install_id).await?;
+    let saved = saved.ok_or_else(|| missing(&install_id))?;
+    let mut page = Edit::of(&install_id, saved, groups::all(&mut conn).await?);
+    page.fill(&form);
+    if page.mistakes.is_empty() {
+        let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
+        let mut tx = conn.start_transaction(TxOpts::default()).await?;
+        if save(&mut tx, &app, &viewer, &page, row_version).await? {
+            tx.commit().await?;
+            return Ok(hx.done(&format!("/clusters/{install_id}"), "said.saved"));
+        }
+        tx.rollback().await?;
+        page.is_late = true;
+        page.saved = queries::editable(&mut conn, &install_id)
+            .await?
+            .ok_or_else(|| missing(&install_id))?;
+    }
+    hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
+}
+
+/// False when somebody else saved name or address since the form was shown. Of the groups only what was changed in the form
+/// is changed, so whatever somebody else bound meanwhile stays.
+async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit, row_version: u32) -> Result<bool> {
+    let actor = viewer.actor(app);
+    let (install_id, name) = (page.install_id.as_str(), page.name.as_str());
+    // Groups before the cluster, as everywhere, and in the order of their ids.
+    let mut changed: Vec<&Choice> = page
+        .choices
+        .iter()
+        .filter(|choice| choice.was != choice.is_checked)
+        .collect();
+    changed.sort_by_key(|choice| choice.group.group_id);
+    for choice in changed {
+        let Some(group) = groups::locked(tx, choice.group.group_id).await? else {
+            continue;
+        };
+        let mut wanted = named(&group.members);
+        match (choice.is_checked, choice.moves_here) {
+            (true, true) => wanted = vec![(install_id, name)],
+            (true, false) if wanted.iter().any(|(known, _)| *known == install_id) => {}
+            (true, false) => wanted.push((install_id, name)),
+            (false, _) => wanted.retain(|(known, _)| *known != install_id),
+        }
+        rebind(tx, &actor, &group, &wanted).await?;
+    }
+    let row = (install_id, row_version);
+    if !queries::update(tx, row, (name, &page.address), &viewer.name).await? {
+        return Ok(false);
+    }
+    let entry = Entry::by(&actor, Action::ClusterUpdate)
+        .on(Object::new("cluster", install_id, &page.saved.name))
+        .change("name", &page.saved.name, name)
+        .change("address", &page.saved.address, &page.address);
+    audit::record(tx, &entry).await?;
+    Ok(true)
+}

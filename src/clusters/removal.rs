@@ -1,0 +1,253 @@
+//! 删除集群: everything that stands against it, each with the way out, and the deletion itself.
+
+use askama::Template;
+use mysql_async::{Conn, Transaction, TxOpts};
+use poem::http::StatusCode;
+use poem::web::{Data, Path};
+use poem::{Response, handler};
+
+use super::missing;
+use super::queries::{self, Bound, Details, Row};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::groups::bindings::{named, rebind};
+use crate::groups::queries::{self as groups, Choice};
+use crate::i18n::Text;
+use crate::liveness::{rule, span};
+use crate::people::Viewer;
+use crate::people::access::{Access, Address, get, post};
+use crate::people::audit::{self, Action, Actor, Entry, Object};
+use crate::web::{Form, Hx, Mistakes, filters};
+use crate::workspaces::queries as workspaces;
+
+/// Lines of each kind that are shown; the rest is counted.
+const SHOWN: usize = 20;
+
+pub fn routes() -> Vec<Address> {
+    vec![
+        get("/clusters/:install_id/removal", Access::SuperAdmin, show),
+        post("/clusters/:install_id/removal", Access::SuperAdmin, remove),
+        post("/clusters/:install_id/removal/groups", Access::SuperAdmin, clear_groups),
+        post(
+            "/clusters/:install_id/removal/workspaces",
+            Access::SuperAdmin,
+            clear_workspaces,
+        ),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "clusters/removal.html", blocks = ["removal"])]
+struct Removal {
+    row: Row,
+    details: Details,
+    bound: Vec<Bound>,
+    /// Other clusters to hand over to, when there is something to hand over.
+    choices: Vec<Choice>,
+    /// What was typed to confirm.
+    typed: String,
+    mistakes: Mistakes,
+}
+
+impl Removal {
+    async fn load(conn: &mut Conn, install_id: &str) -> Result<Removal> {
+        let found = queries::by_install_id(conn, install_id).await?;
+        let (row, details) = found.ok_or_else(|| missing(install_id))?;
+        let bound = queries::bound(conn, install_id).await?;
+        let choices = match bound.is_empty() {
+            true => Vec::new(),
+            false => groups::others(conn, install_id).await?,
+        };
+        Ok(Removal {
+            row,
+            details,
+            bound,
+            choices,
+            typed: String::new(),
+            mistakes: Mistakes::default(),
+        })
+    }
+
+    fn rule(&self) -> Text {
+        rule(self.row.interval_s)
+    }
+
+    /// How long ago the last beat was.
+    fn age(&self) -> Text {
+        let age = chrono::TimeDelta::microseconds(self.details.age_us.unwrap_or(0));
+        Text::new("clusters.age").with_text("age", span(age))
+    }
+
+    fn is_alive(&self) -> bool {
+        self.details.is_alive
+    }
+
+    fn workspaces(&self) -> Vec<&Bound> {
+        self.bound.iter().filter(|bound| bound.kind == "workspace").collect()
+    }
+
+    /// Groups that nobody else would watch.
+    fn orphans(&self) -> Vec<&Bound> {
+        let groups = self.bound.iter().filter(|bound| bound.kind == "group");
+        groups.filter(|group| group.others == 0).collect()
+    }
+
+    /// Groups whose other clusters go on.
+    fn covered(&self) -> Vec<&Bound> {
+        self.bound.iter().filter(|bound| bound.others > 0).collect()
+    }
+
+    /// The first lines of a kind, and how many more there are.
+    fn first(&self, bound: &[&Bound]) -> (Vec<Bound>, usize) {
+        let shown = bound.iter().take(SHOWN).map(|one| (*one).clone()).collect();
+        (shown, bound.len().saturating_sub(SHOWN))
+    }
+
+    fn is_free(&self) -> bool {
+        !self.is_alive() && self.workspaces().is_empty() && self.orphans().is_empty()
+    }
+}
+
+/// `GET /clusters/{install_id}/removal`
+#[handler]
+async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result<Response> {
+    let page = Removal::load(&mut app.db.conn().await?, &install_id).await?;
+    hx.render(&page, &page.as_removal())
+}
+
+/// `POST /clusters/{install_id}/removal`
+#[handler]
+async fn remove(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    form: Form,
+    Path(install_id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let actor = viewer.actor(&app);
+    let refusal = perform(&mut tx, &actor, &install_id, &form).await?;
+    tx.commit().await?;
+    let Some((field, text)) = refusal else {
+        return Ok(hx.done("/clusters", "said.removed"));
+    };
+    let mut page = Removal::load(&mut conn, &install_id).await?;
+    page.typed = form.text("name").to_owned();
+    page.mistakes.note(field, text);
+    hx.answer(StatusCode::CONFLICT, &page, &page.as_removal())
+}
+
+/// Looks at everything again with the row locked, so that a beat either lands before and is seen, or finds no row; then
+/// removes it. Returns what stands against it.
+async fn perform(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    install_id: &str,
+    form: &Form,
+) -> Result<Option<(&'static str, Text)>> {
+    let known = queries::locked(tx, install_id)
+        .await?
+        .ok_or_else(|| missing(install_id))?;
+    let entry = Entry::by(actor, Action::ClusterRemove).on(Object::new("cluster", install_id, &known.name));
+    let groups = groups::of_cluster(tx, install_id).await?;
+    let against = if known.state.is_alive() {
+        Some(("state", "clusters.still_online"))
+    } else if workspaces::count_of(tx, install_id).await? > 0 {
+        Some(("state", "clusters.still_has_workspaces"))
+    } else if groups.iter().any(|group| group.members.len() == 1) {
+        Some(("state", "clusters.still_has_groups"))
+    } else if form.text("beat_seq").parse() != Ok(known.beat_seq) {
+        Some(("state", "clusters.beat_meanwhile"))
+    } else if form.text("name") != known.name {
+        Some(("name", "clusters.type_the_name"))
+    } else {
+        None
+    };
+    if let Some((field, key)) = against {
+        audit::record(tx, &entry.because(key)).await?;
+        return Ok(Some((field, Text::new(key))));
+    }
+    groups::unbind_everywhere(tx, install_id).await?;
+    queries::remove(tx, install_id, &actor.name).await?;
+    let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+    audit::record(tx, &entry.change("groups", names.join(", "), "")).await?;
+    Ok(None)
+}
+
+/// `POST /clusters/{install_id}/removal/groups`: to another cluster, or to none.
+#[handler]
+async fn clear_groups(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    form: Form,
+    Path(install_id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let actor = viewer.actor(&app);
+    let ids: Vec<u32> = groups::of_cluster(&mut tx, &install_id)
+        .await?
+        .iter()
+        .map(|group| group.group_id)
+        .collect();
+    for group_id in ids {
+        let Some(group) = groups::locked(&mut tx, group_id).await? else {
+            continue;
+        };
+        let heir = heir(&mut tx, &form).await?;
+        let mut wanted = named(&group.members);
+        let heir = heir
+            .as_ref()
+            .filter(|(id, _)| !wanted.iter().any(|(known, _)| known == id));
+        // In the place of the one that goes; a group with others keeps those.
+        match (wanted.iter().position(|(known, _)| *known == install_id), heir) {
+            (Some(at), Some((id, name))) if wanted.len() == 1 => wanted[at] = (id, name),
+            (Some(at), _) => drop(wanted.splice(at..=at, [])),
+            (None, _) => {}
+        }
+        rebind(&mut tx, &actor, &group, &wanted).await?;
+    }
+    tx.commit().await?;
+    Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
+}
+
+/// The cluster that is to take over, by id and name; none to unbind.
+async fn heir(tx: &mut Transaction<'_>, form: &Form) -> Result<Option<(String, String)>> {
+    let id = form.text("to");
+    if id.is_empty() {
+        return Ok(None);
+    }
+    match groups::bindable(tx, id).await? {
+        Some(name) => Ok(Some((id.to_owned(), name))),
+        None => Err(Error::Invalid(Text::new("groups.choose_cluster"))),
+    }
+}
+
+/// `POST /clusters/{install_id}/removal/workspaces`: to another cluster, or to none.
+#[handler]
+async fn clear_workspaces(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    form: Form,
+    Path(install_id): Path<String>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let heir = heir(&mut tx, &form).await?;
+    let known = queries::locked(&mut tx, &install_id)
+        .await?
+        .ok_or_else(|| missing(&install_id))?;
+    let to = heir.as_ref().map(|(id, _)| id.as_str());
+    let moved = workspaces::move_all(&mut tx, &install_id, to, &viewer.name).await?;
+    let name = heir.as_ref().map_or("-", |(_, name)| name.as_str());
+    let entry = Entry::by(&viewer.actor(&app), Action::WorkspaceBind)
+        .on(Object::new("cluster", &install_id, &known.name))
+        .change("workspaces", "", moved)
+        .change("clusters", &known.name, name);
+    audit::record(&mut tx, &entry).await?;
+    tx.commit().await?;
+    Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
+}

@@ -11,7 +11,8 @@ use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response};
 
-use super::layout::{Layout, LayoutValue, SAID_COOKIE};
+use super::layout::{Layout, LayoutValue, Reader, SAID_COOKIE};
+use crate::app::App;
 use crate::error::{Error, Result};
 
 /// Below this compressing saves less than its own header.
@@ -30,7 +31,26 @@ pub struct Hx {
 }
 
 impl Hx {
+    /// As the outermost layer found it, with who reads once that is known.
     pub fn of(req: &Request) -> Hx {
+        let Some(found) = req.data::<Hx>() else {
+            return Hx::find(req);
+        };
+        let Some(reader) = req.data::<Reader>() else {
+            return found.clone();
+        };
+        let layout = Layout {
+            reader: reader.clone(),
+            cluster_name: req.data::<App>().map(|app| app.name()).unwrap_or_default(),
+            ..(*found.layout).clone()
+        };
+        Hx {
+            layout: Arc::new(layout),
+            ..found.clone()
+        }
+    }
+
+    fn find(req: &Request) -> Hx {
         let headers = req.headers();
         Hx {
             layout: Arc::new(Layout::of(req)),

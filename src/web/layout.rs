@@ -103,18 +103,7 @@ pub struct Layout {
 impl Layout {
     /// Language by cookie, then `Accept-Language`, then the settings.
     pub fn of(req: &Request) -> Layout {
-        let cookie = |name: &str| {
-            let cookies = req
-                .headers()
-                .get_all(header::COOKIE)
-                .iter()
-                .filter_map(|value| value.to_str().ok());
-            cookies
-                .flat_map(cookie::Cookie::split_parse)
-                .flatten()
-                .find(|cookie| cookie.name() == name)
-                .map(|cookie| cookie.value().to_owned())
-        };
+        let cookies = Cookies::of(req);
         let accept = req
             .headers()
             .get(header::ACCEPT_LANGUAGE)
@@ -122,14 +111,9 @@ impl Layout {
         let here = req.uri().path_and_query().map_or("/", |path| path.as_str());
         // A path that begins with two slashes would be another site in a link.
         let here = if is_local(here) { here } else { "/" };
-        let lang = cookie(LANG_COOKIE)
-            .and_then(|tag| Lang::parse(&tag))
-            .or_else(|| accept.and_then(Lang::from_accept));
-        let theme = cookie(THEME_COOKIE)
-            .and_then(|code| Theme::parse(&code))
-            .unwrap_or_default();
+        let lang = cookies.lang.or_else(|| accept.and_then(Lang::from_accept));
+        let theme = cookies.theme;
         let reader = req.data::<Reader>().cloned().unwrap_or_default();
-        let said = cookie(SAID_COOKIE).and_then(|said| SAID.into_iter().find(|known| *known == said));
         let Some(app) = req.data::<App>() else {
             return Layout {
                 reader,
@@ -152,13 +136,9 @@ impl Layout {
             install_id: app.install.id.clone(),
             reader,
             band: band(app),
-            said,
+            said: cookies.said,
             from: came_from(req, &app.config.base_path),
-            shows_session: req
-                .headers()
-                .get_all(header::COOKIE)
-                .iter()
-                .any(|value| value.to_str().is_ok_and(|value| value.contains("muster_s_"))),
+            shows_session: cookies.shows_session,
         }
     }
 
@@ -179,6 +159,32 @@ impl Layout {
 
     pub fn short_id(&self) -> &str {
         self.install_id.get(..8).unwrap_or(&self.install_id)
+    }
+}
+
+/// What cookies say of how a page should look.
+#[derive(Default)]
+struct Cookies {
+    lang: Option<Lang>,
+    theme: Theme,
+    said: Option<&'static str>,
+    shows_session: bool,
+}
+
+impl Cookies {
+    fn of(req: &Request) -> Cookies {
+        let mut found = Cookies::default();
+        let headers = req.headers().get_all(header::COOKIE).iter();
+        let parsed = headers.filter_map(|value| value.to_str().ok());
+        for cookie in parsed.flat_map(cookie::Cookie::split_parse).flatten() {
+            match cookie.name() {
+                LANG_COOKIE => found.lang = Lang::parse(cookie.value()),
+                THEME_COOKIE => found.theme = Theme::parse(cookie.value()).unwrap_or_default(),
+                SAID_COOKIE => found.said = SAID.into_iter().find(|known| *known == cookie.value()),
+                name => found.shows_session |= name.starts_with("muster_s_"),
+            }
+        }
+        found
     }
 }
 

@@ -70,8 +70,11 @@ impl StandingPage {
 }
 
 /// Turns every error of the handlers below into a page or fragment, and logs those that are not the reader's doing.
-pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+pub async fn errors<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Result<Response> {
     let hx = Hx::of(&req);
+    if req.data::<Hx>().is_none() {
+        req.extensions_mut().insert(hx.clone());
+    }
     let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
     let is_program = bearer(&req).is_some();
     let app = req.data::<App>().cloned();

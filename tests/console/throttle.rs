@@ -67,17 +67,24 @@ async fn a_flood_of_sign_ins_does_not_delay_a_heartbeat() {
             .send()
     });
     let mut flood = std::pin::pin!(futures_util::future::join_all(tries));
-    tokio::select! {
-        biased;
-        answers = &mut flood => panic!("{} were hashed before one beat", answers.len()),
-        beat = a.heart.tick() => beat.unwrap(),
+    let (start, mut longest) = (Instant::now(), Duration::ZERO);
+    for _ in 0..3 {
+        let beat = Instant::now();
+        tokio::select! {
+            biased;
+            answers = &mut flood => panic!("{} were hashed before three beats", answers.len()),
+            beat = a.heart.tick() => beat.unwrap(),
+        }
+        longest = longest.max(beat.elapsed());
     }
     let judged = flood
         .await
         .into_iter()
         .filter(|answer| answer.0.status() == StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(judged.count(), 60);
-    assert_eq!(a.count("select beat_seq from cluster").await, before + 1);
+    // Hashing on the thread of the heart would make a beat wait for most of them.
+    assert!(longest < start.elapsed() / 4, "{longest:?} of {:?}", start.elapsed());
+    assert_eq!(a.count("select beat_seq from cluster").await, before + 3);
 }
 
 #[tokio::test]

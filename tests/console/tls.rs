@@ -202,6 +202,41 @@ async fn behind_nginx_with_tls_and_a_path_one_signs_in_and_is_known_by_ones_own_
 }
 
 #[tokio::test]
+async fn without_a_trusted_proxy_nobody_is_believed_about_where_they_come_from() {
+    let console = TestConsole::start().await;
+    console.visitor("ann", Role::SystemAdmin).await;
+    let process = Process::spawn(Some(&console.database), "P", &[]);
+    process.until("/readyz", "ready").await;
+    let ask = async |request: String| {
+        let mut stream = TcpStream::connect(("127.0.0.1", process.port)).await.unwrap();
+        stream
+            .write_all(request.replace('\n', "\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let page = ask(get("/sign-in")).await;
+    let own = format!("http://{NAME}:{}", process.port);
+    let lying = sign_in(process.port, &page, &own).replace("/muster/", "/");
+    let lying = lying.replace("X-Forwarded-For", "X-Forwarded-Proto: https\nX-Forwarded-For");
+    let answer = ask(lying.clone()).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 303") && !answer.contains("Secure"),
+        "{answer}"
+    );
+    let sql = "select address from audit where action = 'sign_in' and result = 'done'";
+    let address: Option<String> = console.conn().await.query_first(sql).await.unwrap();
+    assert_eq!(address.unwrap(), "127.0.0.1");
+    // Nor about the host the browser asked for.
+    let foreign = lying.replace(&own, "https://evil.example");
+    let foreign = foreign.replace("X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example");
+    let answer = ask(foreign).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
 async fn two_servers_of_one_host_keep_their_browsers_apart_and_know_each_others() {
     let a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;

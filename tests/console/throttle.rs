@@ -67,24 +67,22 @@ async fn a_flood_of_sign_ins_does_not_delay_a_heartbeat() {
             .send()
     });
     let mut flood = std::pin::pin!(futures_util::future::join_all(tries));
-    let (start, mut longest) = (Instant::now(), Duration::ZERO);
-    for _ in 0..3 {
-        let beat = Instant::now();
+    let mut beats = 0;
+    let answers = loop {
         tokio::select! {
             biased;
-            answers = &mut flood => panic!("{} were hashed before three beats", answers.len()),
+            answers = &mut flood => break answers,
             beat = a.heart.tick() => beat.unwrap(),
         }
-        longest = longest.max(beat.elapsed());
-    }
-    let judged = flood
-        .await
-        .into_iter()
+        beats += 1;
+    };
+    let judged = answers
+        .iter()
         .filter(|answer| answer.0.status() == StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(judged.count(), 60);
-    // Hashing on the thread of the heart would make a beat wait for most of them.
-    assert!(longest < start.elapsed() / 4, "{longest:?} of {:?}", start.elapsed());
-    assert_eq!(a.count("select beat_seq from cluster").await, before + 3);
+    assert!(a.count("select beat_seq from cluster").await >= before + beats);
+    // Hashing on the thread of the heart would let about one beat pass for each password.
+    assert!(beats > 4 * 60, "{beats} beats meanwhile");
 }
 
 #[tokio::test]

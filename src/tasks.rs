@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ use crate::periodic;
 const SETUP: Duration = Duration::from_secs(2);
 /// A change of a cluster's state stands in the audit trail this much later at most.
 const TRANSITIONS: Duration = Duration::from_secs(5);
+/// A second server with the same cluster id stands in the log this much later at most.
+const CONFLICTS: Duration = Duration::from_secs(5);
 /// A key copied to this server is known to the others this much later at most.
 const KEYS: Duration = Duration::from_secs(10);
 /// What is past its time is only in the way.
@@ -43,6 +46,11 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         stop.clone(),
         |app| async move { keys(&app).await },
     ));
+    let watch = Arc::new(Watch::default());
+    tasks.spawn(periodic::run(named("conflicts"), CONFLICTS, stop.clone(), move |app| {
+        let watch = watch.clone();
+        async move { watch.tick(&app).await }
+    }));
     tasks.spawn(periodic::run(named("states"), TRANSITIONS, stop.clone(), move |app| {
         let observer = observer.clone();
         async move { observer.tick(&app).await }

@@ -178,7 +178,7 @@ impl Heart {
                 Stage::Removed
             }
             Some(holder) if holder.is_free_for(&me) && roll::adopt(&mut tx, &me, &holder).await? => {
-                tell_changed_cluster_id(&app, &holder);
+                tell_changed_cluster_id(&mut tx, &app, &holder).await?;
                 Stage::Beating {
                     seq: Some(holder.beat_seq),
                     unsure: 0,

@@ -1,6 +1,7 @@
 //! The clusters: who is here, alive, and where.
 
 pub mod address;
+pub mod conflict;
 mod edit;
 pub mod heartbeat;
 pub mod list;
@@ -31,7 +32,7 @@ use crate::liveness::{State, rule, span};
 use crate::people::access::{Access, Address, get};
 use crate::web::{Hx, filters};
 use list::List;
-use queries::{Details, Row};
+use queries::{Details, Namesake, Row};
 use wanted::Wanted;
 
 pub fn routes() -> Vec<Address> {
@@ -60,6 +61,8 @@ struct Show {
     row: Row,
     details: Details,
     is_own: bool,
+    /// Others that live under the same cluster id.
+    namesakes: Vec<Namesake>,
 }
 
 /// Pages that many readers refresh at once: whole or their list alone, by the query of their address.
@@ -130,7 +133,12 @@ async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result
     let (row, details) = queries::by_install_id(&mut conn, &install_id)
         .await?
         .ok_or_else(|| missing(&install_id))?;
+    let namesakes = match row.state.is_alive() {
+        true => queries::namesakes(&mut conn, &row.cluster_id, &row.install_id).await?,
+        false => Vec::new(),
+    };
     let page = Show {
+        namesakes,
         is_own: row.install_id == app.install.id,
         row,
         details,

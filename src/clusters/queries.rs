@@ -111,6 +111,24 @@ pub async fn by_install_id(conn: &mut Conn, install_id: &str) -> mysql_async::Re
     Ok(row.map(|row| (mysql_async::from_row(row.clone()), mysql_async::from_row(row))))
 }
 
+/// Another cluster that lives under the same cluster id.
+#[derive(Debug, Clone, FromRow)]
+pub struct Namesake {
+    pub install_id: String,
+    pub name: String,
+    pub host: String,
+    pub data_path: String,
+}
+
+/// A hundred at most. A row that is not alive has no conflict with anybody.
+pub async fn namesakes(conn: &mut Conn, cluster_id: &str, install_id: &str) -> mysql_async::Result<Vec<Namesake>> {
+    let sql = format!(
+        "select install_id, name, host, data_path from cluster where cluster_id = ? and install_id <> ? \
+         and removed_at is null and {LIVENESS} in ('online', 'late') order by install_id limit 100"
+    );
+    conn.exec(sql, (cluster_id, install_id)).await
+}
+
 /// What people may change of a cluster.
 #[derive(Debug, Clone, FromRow)]
 pub struct Editable {

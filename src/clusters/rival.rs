@@ -1,11 +1,14 @@
 //! What a heart does about a row that is not, or not only, its own: another holder, a twin, a deletion.
 
+use mysql_async::Transaction;
+
 use super::heartbeat::{Heart, Stage};
 use super::portrait::SelfPortrait;
 use super::roll::{self, Holder};
 use crate::app::{App, Standing};
 use crate::error::Result;
 use crate::i18n::Text;
+use crate::people::audit::{self, Action, Actor, Entry, Object};
 
 impl Heart {
     /// Somebody else beats with our boot id: a machine copied while we ran. The first of the two to take a new boot id
@@ -96,12 +99,17 @@ pub(super) fn tell_removed(app: &App, holder: &Holder) {
     });
 }
 
-pub(super) fn tell_changed_cluster_id(app: &App, holder: &Holder) {
-    let new = &app.config.cluster_id;
-    if holder.cluster_id != *new {
-        let text = Text::new("heart.cluster_id_changed")
-            .with("old", &holder.cluster_id)
-            .with("new", new);
-        tracing::warn!("{}", app.say(&text));
+/// In the log and in the trail, which belongs to the registration's transaction.
+pub(super) async fn tell_changed_cluster_id(tx: &mut Transaction<'_>, app: &App, holder: &Holder) -> Result<()> {
+    let (old, new) = (&holder.cluster_id, &app.config.cluster_id);
+    if old == new {
+        return Ok(());
     }
+    let text = Text::new("heart.cluster_id_changed").with("old", old).with("new", new);
+    tracing::warn!("{}", app.say(&text));
+    let entry = Entry::by(&Actor::server(app), Action::ClusterUpdate)
+        .on(Object::new("cluster", &app.install.id, &holder.name))
+        .change("cluster_id", old, new);
+    audit::record(tx, &entry).await?;
+    Ok(())
 }

@@ -181,4 +181,11 @@ async fn a_changed_cluster_id_is_written_at_the_next_start() {
         .unwrap()
         .unwrap();
     assert_eq!(id, "EAST");
+    let told: Option<String> = again
+        .conn()
+        .await
+        .query_first("select changes from audit where action = 'cluster_update' and role = 'server'")
+        .await
+        .unwrap();
+    assert_eq!(told.unwrap(), r#"[["cluster_id","DEFAULT","EAST"]]"#);
 }

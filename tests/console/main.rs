@@ -5,6 +5,7 @@
 mod audit;
 mod clusters;
 mod commands;
+mod conflict;
 mod database;
 mod door;
 mod edit;

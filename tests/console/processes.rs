@@ -1,6 +1,6 @@
 //! Real processes: the program as an operator starts, stops and kills it.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -60,6 +60,18 @@ impl Process {
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap();
         Process { child, port, data }
+    }
+
+    /// Reads the log until a line contains a text; that line.
+    pub(crate) async fn logged(&mut self, text: &str) -> String {
+        let (log, wanted) = (self.child.stderr.take().unwrap(), text.to_owned());
+        let lines = BufReader::new(log).lines().map_while(Result::ok);
+        let find = tokio::task::spawn_blocking(move || lines.into_iter().find(|line| line.contains(&wanted)));
+        let found = tokio::time::timeout(PATIENCE, find).await;
+        found
+            .unwrap_or_else(|_| panic!("never logged {text:?}"))
+            .unwrap()
+            .unwrap()
     }
 
     fn signal(&self, signal: Signal) {

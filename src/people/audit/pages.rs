@@ -320,6 +320,7 @@ fn field(name: &str) -> Text {
         "state" => Text::new("users.state"),
         "name" => Text::new("clusters.name"),
         "address" => Text::new("clusters.address"),
+        "cluster_id" => Text::new("clusters.cluster_id"),
         "groups" => Text::new("clusters.groups"),
         "workspaces" => Text::new("clusters.workspaces"),
         "clusters" => Text::new("groups.clusters"),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::clusters::check;
 use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
@@ -22,6 +23,8 @@ const SETUP: Duration = Duration::from_secs(2);
 const TRANSITIONS: Duration = Duration::from_secs(5);
 /// A second server with the same cluster id stands in the log this much later at most.
 const CONFLICTS: Duration = Duration::from_secs(5);
+/// How often a server looks at its own address, and at one of another.
+const ADDRESSES: Duration = Duration::from_secs(30);
 /// A key copied to this server is known to the others this much later at most.
 const KEYS: Duration = Duration::from_secs(10);
 /// What is past its time is only in the way.
@@ -45,6 +48,12 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         KEYS,
         stop.clone(),
         |app| async move { keys(&app).await },
+    ));
+    tasks.spawn(periodic::run(
+        named("address checks"),
+        ADDRESSES,
+        stop.clone(),
+        |app| async move { check::tick(&app).await },
     ));
     let watch = Arc::new(Watch::default());
     tasks.spawn(periodic::run(named("conflicts"), CONFLICTS, stop.clone(), move |app| {

@@ -1,6 +1,7 @@
 //! The clusters: who is here, alive, and where.
 
 pub mod address;
+pub mod check;
 pub mod conflict;
 mod edit;
 pub mod heartbeat;
@@ -40,10 +41,16 @@ pub fn routes() -> Vec<Address> {
         get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))).same_for_all(),
         get("/clusters/:install_id", Access::SystemAdmin, show),
     ];
-    [own, edit::routes(), removal::routes(), registration::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        own,
+        edit::routes(),
+        removal::routes(),
+        registration::routes(),
+        check::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The list; its block `list` is the fragment. Public for `tests/bench`, which renders it alone.
@@ -63,6 +70,8 @@ struct Show {
     is_own: bool,
     /// Others that live under the same cluster id.
     namesakes: Vec<Namesake>,
+    /// Who answers at its address.
+    checks: Vec<check::queries::Row>,
 }
 
 /// Pages that many readers refresh at once: whole or their list alone, by the query of their address.
@@ -138,6 +147,7 @@ async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result
         false => Vec::new(),
     };
     let page = Show {
+        checks: check::queries::of(&mut conn, &install_id).await?,
         namesakes,
         is_own: row.install_id == app.install.id,
         row,

@@ -4,6 +4,8 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
+use super::check::probe::Outcome;
+use super::check::queries::WORST;
 use super::wanted::Wanted;
 use crate::liveness::{AGE, LIVENESS, STATE, State, Times};
 
@@ -25,6 +27,8 @@ pub struct Row {
     pub created_at: NaiveDateTime,
     pub modified_at: Option<NaiveDateTime>,
     pub modified_by: String,
+    /// What is wrong at its address, or that nothing is; none before the first check.
+    pub check: Option<Outcome>,
 }
 
 const ROW: &str = "install_id, cluster_id, name, address, host, version, interval_s, beat_at, online_since, stopped_at, \
@@ -75,7 +79,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted, from: u64) -> mysql_async::R
     }
     let order = if wanted.descending { "desc" } else { "asc" };
     let sql = format!(
-        "select {ROW}, {STATE} as state from cluster where {filter} order by {} {order}, install_id limit {} offset {from}",
+        "select {ROW}, {STATE} as state, {WORST} as `check` from cluster where {filter} order by {} {order}, install_id limit {} offset {from}",
         wanted.sort.column(),
         wanted.size,
     );
@@ -103,7 +107,7 @@ fn filter(wanted: &Wanted) -> (String, Vec<Value>) {
 /// One cluster with everything known of it.
 pub async fn by_install_id(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Option<(Row, Details)>> {
     let sql = format!(
-        "select {ROW}, {STATE} as state, data_path, pid, boot_id, started_at, beat_seq, beats, {AGE} as age_us, \
+        "select {ROW}, {STATE} as state, {WORST} as `check`, data_path, pid, boot_id, started_at, beat_seq, beats, {AGE} as age_us, \
          {LIVENESS} in ('online', 'late') as is_alive, \
          duplicate_host, duplicate_path from cluster where install_id = ? and removed_at is null"
     );

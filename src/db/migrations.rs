@@ -59,6 +59,10 @@ pub const ALL: &[(&str, &str)] = &[
         "0017_workspace_default",
         include_str!("../../migrations/0017_workspace_default.sql"),
     ),
+    (
+        "0018_address_check",
+        include_str!("../../migrations/0018_address_check.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

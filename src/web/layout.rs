@@ -64,7 +64,8 @@ pub struct Reader {
 }
 
 /// What a page says at its top after a change, by the word in a cookie of the answer before.
-pub const SAID: [&str; 9] = [
+pub const SAID: [&str; 10] = [
+    "said.checking",
     "said.saved",
     "said.added",
     "said.removed",

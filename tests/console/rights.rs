@@ -43,6 +43,7 @@ const TABLE: &str = "
     GET  /clusters/:install_id                   system
     GET  /clusters/:install_id/edit              system
     POST /clusters/:install_id                   system
+    POST /clusters/:install_id/check             system
     GET  /clusters/:install_id/removal           super
     POST /clusters/:install_id/removal           super
     POST /clusters/:install_id/removal/groups    super

@@ -26,6 +26,10 @@ pub fn normal(typed: &str) -> Result<String, Text> {
         return Err(Text::new("address.scheme"));
     }
     let host = url.host().ok_or_else(|| Text::new("address.wrong"))?;
+    let ends_in_dot = matches!(host, Host::Domain(name) if name.ends_with('.'));
+    if ends_in_dot || url.port() == Some(0) {
+        return Err(Text::new("address.wrong"));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Text::new("address.user"));
     }
@@ -47,30 +51,34 @@ pub fn normal(typed: &str) -> Result<String, Text> {
     }
 }
 
+/// Where clouds answer their machines outside the link-local range: Alibaba, Azure, Oracle; AWS and Google for IPv6.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
 /// Whether no cluster can be there and a request to it could do harm: nowhere in particular, everybody in a network, or
-/// link-local, where clouds keep the secrets of their machines (169.254.169.254, fd00:ec2::254).
+/// where clouds keep the secrets of their machines.
 pub fn is_forbidden(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.octets()[0] == 0
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4 == Ipv4Addr::BROADCAST
-                || v4.octets()[0] >= 240
-                || v4 == Ipv4Addr::new(100, 100, 100, 200)
+    let address = address.to_canonical();
+    METADATA.contains(&address)
+        || match address {
+            IpAddr::V4(v4) => {
+                let first = v4.octets()[0];
+                first == 0 || first >= 240 || v4.is_link_local() || v4.is_multicast()
+            }
+            IpAddr::V6(v6) => {
+                let embedded = embedded_v4(v6).is_some_and(|v4| is_forbidden(v4.into()));
+                embedded || v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_multicast()
+            }
         }
-        IpAddr::V6(v6) => {
-            let embedded = embedded_v4(v6).is_some_and(|v4| is_forbidden(v4.into()));
-            v6.is_unspecified()
-                || v6.is_unicast_link_local()
-                || v6.is_multicast()
-                || embedded
-                || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
-        }
-    }
 }
 
-/// The IPv4 address that translators take out of an IPv6 one: 64:ff9b::/96 (RFC 6052), 2002::/16 (RFC 3056), ::/96.
+/// The IPv4 address that translators take out of an IPv6 one: 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, RFC 8215),
+/// 2002::/16 (RFC 3056), ::ffff:0:0:0/96 (RFC 2765), ::/96.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let of = |high: u16, low: u16| {
@@ -78,7 +86,7 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
         Ipv4Addr::new(x, y, z, w)
     };
     match (a, b, c, d, e, f) {
-        (0x64, 0xff9b, 0, 0, 0, 0) => Some(of(g, h)),
+        (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) | (0, 0, 0, 0, 0xffff, 0) => Some(of(g, h)),
         (0x2002, ..) => Some(of(b, c)),
         (0, 0, 0, 0, 0, 0) if v6 != Ipv6Addr::LOCALHOST => Some(of(g, h)),
         _ => None,
@@ -129,6 +137,12 @@ mod tests {
             ("http://[64:ff9b::a9fe:a9fe]", "address.forbidden"),
             ("http://[2002:a9fe:a9fe::]", "address.forbidden"),
             ("http://224.0.0.1", "address.forbidden"),
+            ("http://168.63.129.16", "address.forbidden"),
+            ("http://[fd20:ce::254]", "address.forbidden"),
+            ("http://[::ffff:0:169.254.169.254]", "address.forbidden"),
+            ("http://[64:ff9b:1::a9fe:a9fe]", "address.forbidden"),
+            ("http://a.example.", "address.wrong"),
+            ("http://a.example:0", "address.wrong"),
             ("http://255.255.255.255", "address.forbidden"),
         ] {
             assert_eq!(normal(typed), Err(Text::new(key)), "{typed:?}");

@@ -1,5 +1,7 @@
 //! 编辑集群: name, groups and address.
 
+use std::collections::HashSet;
+
 use askama::Template;
 use mysql_async::{Transaction, TxOpts};
 use poem::http::StatusCode;
@@ -11,7 +13,7 @@ use super::{address, missing};
 use crate::app::App;
 use crate::error::Result;
 use crate::groups::Group;
-use crate::groups::bindings::{named, rebind};
+use crate::groups::bindings::{Named, named, rebind};
 use crate::groups::queries as groups;
 use crate::i18n::Text;
 use crate::people::Viewer;
@@ -80,11 +82,12 @@ impl Edit {
     fn fill(&mut self, form: &Form) {
         self.name = form.text("name").to_owned();
         self.address = form.text("address").to_owned();
+        let [was, checked, moved] = ["was", "group", "move"].map(|name| form.all(name).collect::<HashSet<&str>>());
         for choice in &mut self.choices {
             let id = choice.group.group_id.to_string();
-            choice.was = form.all("was").any(|known| known == id);
-            choice.is_checked = form.all("group").any(|known| known == id);
-            choice.moves_here = form.text(&format!("how-{id}")) == "move";
+            choice.was = was.contains(id.as_str());
+            choice.is_checked = checked.contains(id.as_str());
+            choice.moves_here = moved.contains(id.as_str());
         }
         match self.name.is_empty() {
             true => self.mistakes.note("name", Text::new("clusters.name_missing")),
@@ -102,6 +105,24 @@ impl Edit {
 }
 
 impl Choice {
+    /// The clusters of the group as it is now, with what the form asks for this one.
+    fn wanted<'a>(&self, group: &'a Group, own: (&'a str, &'a str)) -> Named<'a> {
+        let mut wanted = named(&group.members);
+        let is_bound = wanted.iter().any(|(known, _)| *known == own.0);
+        match (self.is_checked, self.moves_here) {
+            (true, true) => vec![own],
+            (true, false) if is_bound => wanted,
+            (true, false) => {
+                wanted.push(own);
+                wanted
+            }
+            (false, _) => {
+                wanted.retain(|(known, _)| *known != own.0);
+                wanted
+            }
+        }
+    }
+
     /// The other clusters this group is bound to.
     fn others(&self, install_id: &str) -> String {
         let others = self
@@ -137,8 +158,8 @@ async fn update(
     let saved = saved.ok_or_else(|| missing(&install_id))?;
     let mut page = Edit::of(&install_id, saved, groups::all(&mut conn).await?);
     page.fill(&form);
+    let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
     if page.mistakes.is_empty() {
-        let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
         if save(&mut tx, &app, &viewer, &page, row_version).await? {
             tx.commit().await?;
@@ -149,6 +170,9 @@ async fn update(
         page.saved = queries::editable(&mut conn, &install_id)
             .await?
             .ok_or_else(|| missing(&install_id))?;
+    } else {
+        // What somebody else saved meanwhile still has to be noticed.
+        page.saved.row_version = row_version;
     }
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
 }
@@ -158,29 +182,32 @@ async fn update(
 async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit, row_version: u32) -> Result<bool> {
     let actor = viewer.actor(app);
     let (install_id, name) = (page.install_id.as_str(), page.name.as_str());
-    // Groups before the cluster, as everywhere, and in the order of their ids.
+    // Groups before clusters, each in one order, as everywhere; and the cluster itself before anything that refers to it,
+    // so that its own beat waits and does not meet half a lock.
     let mut changed: Vec<&Choice> = page
         .choices
         .iter()
         .filter(|choice| choice.was != choice.is_checked)
         .collect();
     changed.sort_by_key(|choice| choice.group.group_id);
+    let mut locked = Vec::new();
     for choice in changed {
-        let Some(group) = groups::locked(tx, choice.group.group_id).await? else {
-            continue;
-        };
-        let mut wanted = named(&group.members);
-        match (choice.is_checked, choice.moves_here) {
-            (true, true) => wanted = vec![(install_id, name)],
-            (true, false) if wanted.iter().any(|(known, _)| *known == install_id) => {}
-            (true, false) => wanted.push((install_id, name)),
-            (false, _) => wanted.retain(|(known, _)| *known != install_id),
+        if let Some(group) = groups::locked(tx, choice.group.group_id).await? {
+            locked.push((choice, group));
         }
-        rebind(tx, &actor, &group, &wanted).await?;
     }
+    let members = locked.iter().flat_map(|(_, group)| &group.members);
+    let ids: Vec<&str> = members
+        .map(|member| member.install_id.as_str())
+        .chain([install_id])
+        .collect();
+    groups::hold_clusters(tx, &ids).await?;
     let row = (install_id, row_version);
     if !queries::update(tx, row, (name, &page.address), &viewer.name).await? {
         return Ok(false);
+    }
+    for (choice, group) in &locked {
+        rebind(tx, &actor, group, &choice.wanted(group, (install_id, name))).await?;
     }
     let entry = Entry::by(&actor, Action::ClusterUpdate)
         .on(Object::new("cluster", install_id, &page.saved.name))

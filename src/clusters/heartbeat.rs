@@ -16,6 +16,7 @@ use crate::db::migrations;
 use crate::error::{Error, Result, chain};
 use crate::groups::queries as groups;
 use crate::i18n::Text;
+use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::workspaces::queries as workspaces;
 
 /// First pause while the database has not answered since the start; doubles up to [`MOST_BACKOFF`].
@@ -164,6 +165,12 @@ impl Heart {
             None => {
                 groups::lock_default(&mut tx).await?;
                 roll::insert(&mut tx, &me, &me.first_name()).await?;
+                let entry = Entry::by(&Actor::server(&app), Action::ClusterRegister);
+                audit::record(
+                    &mut tx,
+                    &entry.on(Object::new("cluster", &me.install_id, &me.first_name())),
+                )
+                .await?;
                 if groups::is_only_cluster(&mut tx, &me.install_id).await? {
                     groups::bind_all(&mut tx, &me.install_id).await?;
                     workspaces::bind_all(&mut tx, &me.install_id).await?;

@@ -142,7 +142,7 @@ async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result
     let (row, details) = queries::by_install_id(&mut conn, &install_id)
         .await?
         .ok_or_else(|| missing(&install_id))?;
-    let namesakes = match row.state.is_alive() {
+    let namesakes = match details.is_alive {
         true => queries::namesakes(&mut conn, &row.cluster_id, &row.install_id).await?,
         false => Vec::new(),
     };

@@ -172,16 +172,19 @@ pub struct Bound {
     pub id: String,
     pub name: String,
     pub others: u64,
+    /// How many are like this one: of the same kind, and with or without others.
+    pub total: u64,
 }
 
-/// What is bound to a cluster; of each kind a thousand at most.
+/// What is bound to a cluster; of each kind the first, those that stand against its deletion before the others.
 pub async fn bound(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Vec<Bound>> {
     conn.exec(
-        "(select 'group' as kind, cast(g.group_id as char) as id, g.name, (select count(*) from cluster_group o \
+        "(select x.*, count(*) over (partition by others = 0) as total from (select 'group' as kind, \
+         cast(g.group_id as char) as id, g.name, (select count(*) from cluster_group o \
          where o.group_id = g.group_id and o.install_id <> b.install_id) as others from cluster_group b \
-         join asset_group g on g.group_id = b.group_id where b.install_id = ? order by g.name_key limit 1000) \
-         union all (select 'workspace', workspace_id, name, 0 from workspace where install_id = ? \
-         order by name_key limit 1000)",
+         join asset_group g on g.group_id = b.group_id where b.install_id = ?) x order by others > 0, name limit 200) \
+         union all (select 'workspace', workspace_id, name, 0, count(*) over () from workspace where install_id = ? \
+         order by name_key limit 200)",
         (install_id, install_id),
     )
     .await
@@ -191,13 +194,21 @@ pub async fn bound(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Vec
 #[derive(Debug, Clone, FromRow)]
 pub struct Removable {
     pub name: String,
+    /// Of the holder of the row, or that a second process waits for it.
     pub state: State,
     pub beat_seq: u64,
 }
 
+impl Removable {
+    /// Whether a process lives that would lose its row.
+    pub fn is_in_use(&self) -> bool {
+        self.state.is_alive() || self.state == State::Duplicate
+    }
+}
+
 pub async fn locked(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Option<Removable>> {
     let sql = format!(
-        "select name, {LIVENESS} as state, beat_seq from cluster where install_id = ? and removed_at is null for update"
+        "select name, {STATE} as state, beat_seq from cluster where install_id = ? and removed_at is null for update"
     );
     tx.exec_first(sql, (install_id,)).await
 }

@@ -10,10 +10,11 @@ use super::missing;
 use super::queries::{self, Bound, Details, Row};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::groups::bindings::{named, rebind};
+use crate::groups::Group;
+use crate::groups::bindings::{Named, rebind};
 use crate::groups::queries::{self as groups, Choice};
 use crate::i18n::Text;
-use crate::liveness::{rule, span};
+use crate::liveness::{State, rule, span};
 use crate::people::Viewer;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
@@ -78,8 +79,9 @@ impl Removal {
         Text::new("clusters.age").with_text("age", span(age))
     }
 
+    /// Whether a process lives that would lose its row: the holder, or a second one that waits for it.
     fn is_alive(&self) -> bool {
-        self.details.is_alive
+        self.details.is_alive || self.row.state == State::Duplicate
     }
 
     fn workspaces(&self) -> Vec<&Bound> {
@@ -98,9 +100,10 @@ impl Removal {
     }
 
     /// The first lines of a kind, and how many more there are.
-    fn first(&self, bound: &[&Bound]) -> (Vec<Bound>, usize) {
-        let shown = bound.iter().take(SHOWN).map(|one| (*one).clone()).collect();
-        (shown, bound.len().saturating_sub(SHOWN))
+    fn first(&self, bound: &[&Bound]) -> (Vec<Bound>, u64) {
+        let shown: Vec<Bound> = bound.iter().take(SHOWN).map(|one| (*one).clone()).collect();
+        let total = shown.first().map_or(0, |one| one.total);
+        (shown.clone(), total.saturating_sub(shown.len() as u64))
     }
 
     fn is_free(&self) -> bool {
@@ -138,7 +141,7 @@ async fn remove(
     hx.answer(StatusCode::CONFLICT, &page, &page.as_removal())
 }
 
-/// Looks at everything again with the row locked, so that a beat either lands before and is seen, or finds no row; then
+/// Looks at everything again with the rows locked, so that a beat either lands before and is seen, or finds no row; then
 /// removes it. Returns what stands against it.
 async fn perform(
     tx: &mut Transaction<'_>,
@@ -146,18 +149,22 @@ async fn perform(
     install_id: &str,
     form: &Form,
 ) -> Result<Option<(&'static str, Text)>> {
+    // Groups before the cluster, as everywhere.
+    let locked = groups::lock_of_cluster(tx, install_id).await?;
     let known = queries::locked(tx, install_id)
         .await?
         .ok_or_else(|| missing(install_id))?;
     let entry = Entry::by(actor, Action::ClusterRemove).on(Object::new("cluster", install_id, &known.name));
-    let groups = groups::of_cluster(tx, install_id).await?;
-    let against = if known.state.is_alive() {
+    let bound = groups::of_cluster(tx, install_id).await?;
+    let against = if known.is_in_use() {
         Some(("state", "clusters.still_online"))
     } else if workspaces::count_of(tx, install_id).await? > 0 {
         Some(("state", "clusters.still_has_workspaces"))
-    } else if groups.iter().any(|group| group.members.len() == 1) {
+    } else if bound.iter().any(|group| group.members.len() == 1) {
         Some(("state", "clusters.still_has_groups"))
-    } else if form.text("beat_seq").parse() != Ok(known.beat_seq) {
+    } else if form.text("beat_seq").parse() != Ok(known.beat_seq)
+        || bound.iter().any(|group| !locked.contains(&group.group_id))
+    {
         Some(("state", "clusters.beat_meanwhile"))
     } else if form.text("name") != known.name {
         Some(("name", "clusters.type_the_name"))
@@ -168,14 +175,36 @@ async fn perform(
         audit::record(tx, &entry.because(key)).await?;
         return Ok(Some((field, Text::new(key))));
     }
+    for group in &bound {
+        record_unbinding(tx, actor, group, install_id).await?;
+    }
     groups::unbind_everywhere(tx, install_id).await?;
     queries::remove(tx, install_id, &actor.name).await?;
-    let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-    audit::record(tx, &entry.change("groups", names.join(", "), "")).await?;
+    audit::record(tx, &entry).await?;
     Ok(None)
 }
 
-/// `POST /clusters/{install_id}/removal/groups`: to another cluster, or to none.
+/// The group's own trail tells why a cluster went.
+async fn record_unbinding(tx: &mut Transaction<'_>, actor: &Actor, group: &Group, install_id: &str) -> Result<()> {
+    let names = |with: bool| {
+        let members = group
+            .members
+            .iter()
+            .filter(|member| with || member.install_id != install_id);
+        members
+            .map(|member| member.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let entry = Entry::by(actor, Action::GroupBind)
+        .on(group.object())
+        .change("clusters", names(true), names(false));
+    audit::record(tx, &entry).await?;
+    Ok(())
+}
+
+/// `POST /clusters/{install_id}/removal/groups`: those that nobody else has, to another cluster or to none. One transaction
+/// a group: a long one would make the heirs' beats wait.
 #[handler]
 async fn clear_groups(
     hx: Hx,
@@ -185,44 +214,54 @@ async fn clear_groups(
     Path(install_id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let actor = viewer.actor(&app);
-    let ids: Vec<u32> = groups::of_cluster(&mut tx, &install_id)
-        .await?
+    let bound = groups::of_cluster(&mut conn, &install_id).await?;
+    let mut orphans: Vec<u32> = bound
         .iter()
+        .filter(|group| group.members.len() == 1)
         .map(|group| group.group_id)
         .collect();
-    for group_id in ids {
-        let Some(group) = groups::locked(&mut tx, group_id).await? else {
-            continue;
-        };
-        let heir = heir(&mut tx, &form).await?;
-        let mut wanted = named(&group.members);
-        let heir = heir
-            .as_ref()
-            .filter(|(id, _)| !wanted.iter().any(|(known, _)| known == id));
-        // In the place of the one that goes; a group with others keeps those.
-        match (wanted.iter().position(|(known, _)| *known == install_id), heir) {
-            (Some(at), Some((id, name))) if wanted.len() == 1 => wanted[at] = (id, name),
-            (Some(at), _) => drop(wanted.splice(at..=at, [])),
-            (None, _) => {}
-        }
-        rebind(&mut tx, &actor, &group, &wanted).await?;
+    orphans.sort_unstable();
+    for group_id in orphans {
+        let mut tx = conn.start_transaction(TxOpts::default()).await?;
+        hand_over(&mut tx, &viewer.actor(&app), group_id, (&install_id, &form)).await?;
+        tx.commit().await?;
     }
-    tx.commit().await?;
     Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
 }
 
-/// The cluster that is to take over, by id and name; none to unbind.
-async fn heir(tx: &mut Transaction<'_>, form: &Form) -> Result<Option<(String, String)>> {
-    let id = form.text("to");
-    if id.is_empty() {
+/// A group that still has this cluster alone goes to the heir.
+async fn hand_over(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    group_id: u32,
+    (install_id, form): (&str, &Form),
+) -> Result<()> {
+    let group = groups::locked(tx, group_id).await?;
+    let alone = group.filter(|group| group.members.len() == 1 && group.members[0].install_id == install_id);
+    let Some(group) = alone else {
+        return Ok(());
+    };
+    let heir = heir(tx, install_id, form).await?;
+    let wanted: Named<'_> = heir.iter().map(|(id, name)| (id.as_str(), name.as_str())).collect();
+    rebind(tx, actor, &group, &wanted).await
+}
+
+/// The cluster that is to take over, by id and name, held together with the one that goes; none to unbind.
+async fn heir(tx: &mut Transaction<'_>, install_id: &str, form: &Form) -> Result<Option<(String, String)>> {
+    let to = form.text("to");
+    let wanted: &[&str] = if to.is_empty() {
+        &[install_id]
+    } else {
+        &[install_id, to]
+    };
+    let held = groups::hold_clusters(tx, wanted).await?;
+    if to.is_empty() {
         return Ok(None);
     }
-    match groups::bindable(tx, id).await? {
-        Some(name) => Ok(Some((id.to_owned(), name))),
-        None => Err(Error::Invalid(Text::new("groups.choose_cluster"))),
-    }
+    let found = held.into_iter().find(|(id, _)| id == to && to != install_id);
+    found
+        .map(Some)
+        .ok_or_else(|| Error::Invalid(Text::new("groups.choose_cluster")))
 }
 
 /// `POST /clusters/{install_id}/removal/workspaces`: to another cluster, or to none.
@@ -236,7 +275,7 @@ async fn clear_workspaces(
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let heir = heir(&mut tx, &form).await?;
+    let heir = heir(&mut tx, &install_id, &form).await?;
     let known = queries::locked(&mut tx, &install_id)
         .await?
         .ok_or_else(|| missing(&install_id))?;

@@ -71,7 +71,10 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let group = queries::locked(&mut tx, group_id).await?.ok_or_else(missing)?;
-    let Some(name) = queries::bindable(&mut tx, install_id).await? else {
+    let members = group.members.iter().map(|member| member.install_id.as_str());
+    let ids: Vec<&str> = members.chain([install_id]).collect();
+    let held = queries::hold_clusters(&mut tx, &ids).await?;
+    let Some((_, name)) = held.into_iter().find(|(held, _)| held == install_id) else {
         drop(tx);
         let mut page = Bind::load(&app, group_id, form.text("from")).await?;
         page.mistakes.note("install_id", Text::new("groups.choose_cluster"));
@@ -145,17 +148,21 @@ pub fn named(members: &[Member]) -> Named<'_> {
         .collect()
 }
 
-/// Gives a locked group these clusters in this order, and writes the trail; nothing when it has them already.
+/// Gives a locked group these clusters in this order, and writes the trail; nothing when it has them already. A transaction
+/// that does so for several groups holds all their clusters first ([`queries::hold_clusters`]).
 ///
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
 pub async fn rebind(tx: &mut Transaction<'_>, actor: &Actor, group: &Group, wanted: &Named<'_>) -> Result<(), Error> {
-    let ids: Vec<&str> = wanted.iter().map(|(install_id, _)| *install_id).collect();
     if named(&group.members) == *wanted {
         return Ok(());
     }
-    queries::set_members(tx, group.group_id, &ids).await?;
-    let after: Vec<&str> = wanted.iter().map(|(_, name)| *name).collect();
+    let ids: Vec<&str> = wanted.iter().map(|(install_id, _)| *install_id).collect();
+    // Whoever was removed since the group was read is not bound again.
+    let held = queries::hold_clusters(tx, &ids).await?;
+    let there = |id: &str| held.iter().any(|(held, _)| held == id);
+    let (ids, after): (Vec<&str>, Vec<&str>) = wanted.iter().filter(|(id, _)| there(id)).copied().unzip();
+    queries::set_members(tx, group.group_id, &ids, &actor.name).await?;
     let entry = Entry::by(actor, Action::GroupBind).on(group.object()).change(
         "clusters",
         names(&group.members),

@@ -152,7 +152,11 @@ struct Index {
 impl Index {
     async fn load(app: &App, text: String, page: u64) -> Result<Index> {
         let mut conn = app.db.conn().await?;
-        let (groups, total) = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE).await?;
+        let (mut groups, mut total) = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE).await?;
+        let page = if groups.is_empty() { 1 } else { page };
+        if groups.is_empty() {
+            (groups, total) = queries::page(&mut conn, &text, 0, PAGE).await?;
+        }
         Ok(Index {
             groups,
             text,
@@ -296,6 +300,8 @@ async fn update(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_
     let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
     if let Some(mistake) = name_mistake(name) {
         page.mistakes.note("name", mistake);
+        // What somebody else saved meanwhile still has to be noticed.
+        page.group.row_version = row_version;
     } else {
         match rename(&mut tx, &viewer.actor(&app), &page.group, (row_version, name)).await {
             Ok(true) => {

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Transaction};
+use mysql_async::{Conn, Params, Transaction, Value};
 
 use super::{Group, Member};
 use crate::liveness::{LIVENESS, STATE, State};
@@ -131,8 +131,10 @@ pub async fn insert(tx: &mut Transaction<'_>, name: &str, by: &str) -> mysql_asy
     )
     .await?;
     let group_id = tx.last_insert_id().unwrap_or_default() as u32;
-    if let Some(install_id) = only_cluster(tx).await? {
-        set_members(tx, group_id, &[&install_id]).await?;
+    if let Some(install_id) = only_cluster(tx).await?
+        && !hold_clusters(tx, &[&install_id]).await?.is_empty()
+    {
+        set_members(tx, group_id, &[&install_id], by).await?;
     }
     Ok(group_id)
 }
@@ -222,19 +224,49 @@ pub async fn unbind_everywhere(tx: &mut Transaction<'_>, install_id: &str) -> my
         .await
 }
 
-/// Whether that cluster can be bound, and its name; it is not removed before the transaction ends.
-pub async fn bindable(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Option<String>> {
-    tx.exec_first(
-        "select name from cluster where install_id = ? and removed_at is null lock in share mode",
+/// Holds the rows of clusters until the transaction ends, in one order for everybody, and tells which of them are on the
+/// roll. Taken after the groups' rows and before their bindings are written, so that nobody binds a cluster that is being
+/// removed. The beats of these clusters wait meanwhile: keep it short.
+pub async fn hold_clusters(
+    tx: &mut Transaction<'_>,
+    install_ids: &[&str],
+) -> mysql_async::Result<Vec<(String, String)>> {
+    if install_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let marks = vec!["?"; install_ids.len()].join(", ");
+    let sql = format!(
+        "select install_id, name from cluster where install_id in ({marks}) and removed_at is null \
+         order by install_id for update"
+    );
+    let ids = install_ids.iter().map(|id| Value::from(*id)).collect();
+    tx.exec(sql, Params::Positional(ids)).await
+}
+
+/// Locks every group a cluster is bound to, in the order of their ids; returns those ids.
+pub async fn lock_of_cluster(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Vec<u32>> {
+    tx.exec(
+        "select group_id from asset_group where group_id in (select group_id from cluster_group where install_id = ?) \
+         order by group_id for update",
         (install_id,),
     )
     .await
 }
 
 /// Gives a group exactly these clusters in this order. Its row is new, or locked.
-pub async fn set_members(tx: &mut Transaction<'_>, group_id: u32, install_ids: &[&str]) -> mysql_async::Result<()> {
+pub async fn set_members(
+    tx: &mut Transaction<'_>,
+    group_id: u32,
+    install_ids: &[&str],
+    by: &str,
+) -> mysql_async::Result<()> {
     tx.exec_drop("delete from cluster_group where group_id = ?", (group_id,))
         .await?;
+    tx.exec_drop(
+        "update asset_group set modified_at = utc_timestamp(6), modified_by = ? where group_id = ?",
+        (by, group_id),
+    )
+    .await?;
     let rows = (1_u32..)
         .zip(install_ids)
         .map(|(position, id)| (group_id, *id, position));

@@ -97,6 +97,7 @@ async fn the_trail_tells_who_did_what_where_and_never_a_secret() {
 #[tokio::test]
 async fn the_trail_is_paged_by_key_and_downloaded_whole() {
     let a = TestConsole::start().await;
+    a.sql("delete from audit").await;
     let mut conn = a.conn().await;
     let row = |n: u32| format!("('actor {n}', 'sign_in', 'x', '=cmd|{n}', '[]')");
     let rows: Vec<String> = (0..1200).map(row).collect();

@@ -99,7 +99,7 @@ async fn a_group_of_another_cluster_is_joined_as_standby_or_moved_here() {
     }
     let form = a.get(&format!("{}/edit", path(&b))).await;
     form.shows(&format!("Bound to: {}", a.app.name()));
-    let typed = [("group", "2"), ("how-2", "join"), ("group", "3"), ("how-3", "move")];
+    let typed = [("group", "2"), ("group", "3"), ("move", "3")];
     assert_eq!(saved(&a, &b, &typed).await.status, StatusCode::SEE_OTHER);
     let order = "select group_concat(concat_ws(' ', g.name, c.cluster_id, b.position) order by g.name, b.position) \
                  from cluster_group b join asset_group g using (group_id) join cluster c using (install_id)";
@@ -132,6 +132,10 @@ async fn two_who_edit_at_once_lose_nothing() {
     let version = late.value("input[name=row_version]");
     let again = [&second[..2], &second[3..], &[("row_version", version.as_str())]].concat();
     assert_eq!(b.post(&path, &again).await.status, StatusCode::SEE_OTHER);
+
+    // A mistake does not make the form forget that somebody else saved.
+    let wrong = [("name", ""), ("row_version", "0"), ("was", "1"), ("group", "1")];
+    assert_eq!(a.post(&path, &wrong).await.value("input[name=row_version]"), "0");
 
     // A group that was bound meanwhile is not in the form, and stays bound.
     a.post("/groups", &[("name", "web")]).await;

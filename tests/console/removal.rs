@@ -192,8 +192,25 @@ async fn a_deleted_server_stops_says_by_whom_and_is_registered_again_on_its_own_
     let told: Option<String> = a
         .conn()
         .await
-        .query_first("select actor from audit where action = 'cluster_register'")
+        .query_first("select actor from audit where action = 'cluster_register' and actor <> ''")
         .await
         .unwrap();
     assert_eq!(told.unwrap(), "root");
+}
+
+#[tokio::test]
+async fn a_removed_cluster_is_not_bound_again_and_one_that_waits_for_its_row_is_not_removed() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    a.post("/groups/1/clusters", &[("install_id", b.id())]).await;
+    // As if it had been removed while somebody changes the order.
+    b.set("removed_at = utc_timestamp(6)").await;
+    a.post(&format!("/groups/1/clusters/{}/rise", b.id()), &[]).await;
+    let left = format!("select count(*) from cluster_group where install_id = '{}'", b.id());
+    assert_eq!(a.count(&left).await, 0);
+
+    b.set("removed_at = null, beat_at = utc_timestamp(6) - interval 1 day, duplicate_at = utc_timestamp(6), duplicate_interval_s = 30").await;
+    let page = removed(&a, &b).await;
+    assert_eq!(page.status, StatusCode::CONFLICT);
+    page.shows("A cluster that is online cannot be deleted");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod chrome;
+mod clusters;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/page.rs"]
 mod page;
@@ -158,7 +159,7 @@ pub(crate) async fn clean(page: &Browser, theme: &str, what: &str) {
 }
 
 /// The pages of a server that may not work: waiting for its database, a duplicate, removed.
-async fn clean_while_paused(console: &TestConsole, page: &Browser, address: &str, theme: &str) {
+pub(crate) async fn clean_while_paused(console: &TestConsole, page: &Browser, address: &str, theme: &str) {
     let duplicate = Standing::Duplicate {
         host: "other".into(),
         path: "/srv/muster".into(),

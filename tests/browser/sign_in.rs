@@ -18,7 +18,7 @@ async fn new_server() -> (TestConsole, String) {
     (console, token)
 }
 
-async fn speak(page: &Browser, address: &str, lang: &str) {
+pub(crate) async fn speak(page: &Browser, address: &str, lang: &str) {
     page.goto(&format!("{address}/healthz")).await;
     page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
         .await;

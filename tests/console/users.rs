@@ -98,6 +98,12 @@ async fn the_last_super_admin_stays_even_when_two_step_down_at_once() {
     let a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;
     let root = &a.visitor;
+    let own = a.get(&format!("/users/{}", root.account_id)).await;
+    assert_eq!(
+        own.count("input[type=radio], form[action$='/disabling']"),
+        0,
+        "what cannot be done is not shown"
+    );
     let down = [("display_name", ""), ("role", "member"), ("row_version", "0")];
     let page = a.post(&format!("/users/{}", root.account_id), &down).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDateTime;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Cluster, Config, Setting};
 use crate::db::Db;
 use crate::error::Result;
 use crate::i18n::Text;
 use crate::install::Install;
+use crate::log::Store;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
 
@@ -28,15 +29,35 @@ pub struct Inner {
     pub config: Config,
     pub install: Arc<Install>,
     pub db: Db,
+    pub log: Arc<Store>,
     pub seal: Seal,
     pub metrics: Metrics,
     pub standing: watch::Sender<Standing>,
+    /// Cluster id and interval as they are now; the heart and the pages follow.
+    pub cluster: watch::Sender<Cluster>,
+    /// The settings file as last taken up; held while it is changed.
+    pub settings: tokio::sync::Mutex<Latest>,
     name: RwLock<String>,
-    last_beat: RwLock<Option<Instant>>,
+    last_beat: RwLock<Option<Beat>>,
     /// Whether the last page that asked the database got no answer.
     pub unanswered: AtomicBool,
     /// The database is sealed with a master key that this server does not have.
     pub lacks_key: AtomicBool,
+}
+
+/// A beat that landed.
+#[derive(Debug, Clone, Copy)]
+struct Beat {
+    sent: Instant,
+    interval_s: u32,
+}
+
+/// The settings file as this server last took it up.
+#[derive(Debug)]
+pub struct Latest {
+    /// Tells that text from others.
+    pub fingerprint: String,
+    pub settings: Vec<Setting>,
 }
 
 /// Whether this server may work, and if not, why.
@@ -63,18 +84,24 @@ impl Deref for App {
 impl App {
     /// # Errors
     /// [`crate::error::Error::Invalid`] when the file of the master key is broken.
-    pub fn new(config: Config, install: impl Into<Arc<Install>>, db: Db) -> Result<App> {
+    pub fn new(config: Config, install: impl Into<Arc<Install>>, db: Db, log: Arc<Store>) -> Result<App> {
         Ok(App(Arc::new(Inner {
             metrics: Metrics::new()?,
             seal: Seal::open(&config.data, config.master_key.as_deref())?,
             standing: watch::Sender::new(Standing::Starting(None)),
-            name: RwLock::new(config.cluster_id.clone()),
+            name: RwLock::new(config.cluster.id.clone()),
+            cluster: watch::Sender::new(config.cluster.clone()),
+            settings: tokio::sync::Mutex::new(Latest {
+                fingerprint: config.fingerprint.clone(),
+                settings: config.settings.clone(),
+            }),
             last_beat: RwLock::new(None),
             unanswered: AtomicBool::new(false),
             lacks_key: AtomicBool::new(false),
             config,
             install: install.into(),
             db,
+            log,
         })))
     }
 
@@ -92,16 +119,29 @@ impl App {
         write(&self.name, name);
     }
 
-    /// Remembers when the last beat that landed was sent (not when its answer came).
-    pub fn beat_landed(&self, sent: Instant) {
-        write(&self.last_beat, Some(sent));
+    /// `jpom.cluster.id` as it is now.
+    pub fn cluster_id(&self) -> String {
+        self.cluster.borrow().id.clone()
+    }
+
+    /// `jpom.cluster.heart-second` as it is now.
+    pub fn heart_seconds(&self) -> u32 {
+        self.cluster.borrow().heart_seconds
+    }
+
+    /// Remembers when the last beat that landed was sent (not when its answer came), and the interval it wrote.
+    pub fn beat_landed(&self, sent: Instant, interval_s: u32) {
+        write(&self.last_beat, Some(Beat { sent, interval_s }));
     }
 
     /// For how long no beat has landed, if that is so long that others may soon take over: the offline limit less one
     /// interval. Measured with the monotonic clock of this machine.
     pub fn fenced(&self, now: Instant) -> Option<Duration> {
-        let silent = now.saturating_duration_since(read(&self.last_beat)?);
-        let limit = Duration::from_secs(u64::from(self.config.heart_seconds * (OFFLINE_INTERVALS - 1)));
+        let last = read(&self.last_beat)?;
+        let silent = now.saturating_duration_since(last.sent);
+        // A longer interval counts once the others can read it.
+        let interval_s = last.interval_s.min(self.heart_seconds());
+        let limit = Duration::from_secs(u64::from(interval_s * (OFFLINE_INTERVALS - 1)));
         (silent > limit).then_some(silent)
     }
 }

@@ -19,10 +19,10 @@ pub mod seal;
 pub mod db;
 /// What `/metrics` tells about this process.
 pub mod metrics;
+/// The log: readable or JSON lines, each with the install id; on disk, and its last lines in memory.
+pub mod log;
 /// What handlers and loops may need.
 pub mod app;
-/// The log: readable or JSON lines, each with the install id.
-pub mod log;
 /// Pages and fragments, errors as pages, headers, static files.
 pub mod web;
 /// Loops: one step again and again, logged once when it fails.

@@ -18,7 +18,7 @@ use crate::db;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::Install;
-use crate::log::{self, LogFormat};
+use crate::log::{self, LogFormat, Store};
 use crate::tls::Tls;
 use crate::{routes, tasks};
 
@@ -61,7 +61,8 @@ pub async fn run(args: Serve) -> Result<()> {
     }
     let listener = listen(&config).await?;
     let mut asked = Signals::new(args.until_stdin_closes)?;
-    log::start(args.log_format, &install);
+    let store = Arc::new(open_log(&config)?);
+    log::start(args.log_format, &install, &store);
     let (db, keeper) = tokio::select! {
         opened = db::open(&config) => opened?,
         // The private database may be recovering; it goes with the start that is broken off.
@@ -70,7 +71,7 @@ pub async fn run(args: Serve) -> Result<()> {
             return Ok(());
         }
     };
-    let app = App::new(config, install, db)?;
+    let app = App::new(config, install, db, store.clone())?;
     greet(&app, &listener);
     let result = serve(&app, listener, &mut asked).await;
     // The database goes last: the last beat still needs it.
@@ -78,7 +79,19 @@ pub async fn run(args: Serve) -> Result<()> {
         keeper.stop().await;
     }
     app.db.clone().close().await;
+    // A disk that hangs is not waited for.
+    let _ = tokio::time::timeout(LAST_REQUESTS, tokio::task::spawn_blocking(move || store.close())).await;
     result
+}
+
+fn open_log(config: &Config) -> Result<Store> {
+    Store::open(&config.data).map_err(|cause| {
+        Error::Invalid(
+            Text::new("install.unwritable")
+                .with("path", config.data.join("log").display())
+                .with("cause", cause),
+        )
+    })
 }
 
 /// Serves until told to stop or until the heart gives up, then stops in order: requests, heart.

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic;
+use crate::system::settings::watch::Watcher;
 
 /// Who waits for the set-up token sees it in the log within this.
 const SETUP: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ const TRANSITIONS: Duration = Duration::from_secs(5);
 const CONFLICTS: Duration = Duration::from_secs(5);
 /// How often a server looks at its own address, and at one of another.
 const ADDRESSES: Duration = Duration::from_secs(30);
+/// How often the settings file is looked at; it counts once two looks found the same.
+const SETTINGS: Duration = Duration::from_secs(1);
 /// A key copied to this server is known to the others this much later at most.
 const KEYS: Duration = Duration::from_secs(10);
 /// What is past its time is only in the way.
@@ -55,6 +58,11 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         stop.clone(),
         |app| async move { check::tick(&app).await },
     ));
+    let watcher = Arc::new(Watcher::default());
+    tasks.spawn(periodic::run(named("settings"), SETTINGS, stop.clone(), move |app| {
+        let watcher = watcher.clone();
+        async move { watcher.tick(&app).await }
+    }));
     let watch = Arc::new(Watch::default());
     tasks.spawn(periodic::run(named("conflicts"), CONFLICTS, stop.clone(), move |app| {
         let watch = watch.clone();

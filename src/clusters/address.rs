@@ -77,6 +77,34 @@ pub fn is_forbidden(address: IpAddr) -> bool {
         }
 }
 
+/// Where a check may go, besides what is forbidden always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Also to this machine and into private networks.
+    All,
+    Public,
+}
+
+impl Reach {
+    pub fn allows(self, address: IpAddr) -> bool {
+        !is_forbidden(address) && (self == Reach::All || !is_private(address))
+    }
+}
+
+/// This machine, private networks (RFC 1918, RFC 4193) and those behind a provider's translator (RFC 6598).
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_private() || v4.is_loopback() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(v6) => {
+            let embedded = embedded_v4(v6).is_some_and(|v4| is_private(v4.into()));
+            embedded || v6.is_loopback() || v6.is_unique_local()
+        }
+    }
+}
+
 /// The IPv4 address that translators take out of an IPv6 one: 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, RFC 8215),
 /// 2002::/16 (RFC 3056), ::ffff:0:0:0/96 (RFC 2765), ::/96.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
@@ -161,7 +189,16 @@ mod tests {
             "fd12::1",
             "8.8.8.8",
         ] {
-            assert!(!is_forbidden(address.parse().unwrap()), "{address}");
+            let address = address.parse().unwrap();
+            assert!(Reach::All.allows(address), "{address}");
+            assert_eq!(
+                Reach::Public.allows(address),
+                address.to_string() == "8.8.8.8",
+                "{address}"
+            );
+        }
+        for address in ["100.64.0.1", "::ffff:10.0.0.1", "64:ff9b::c0a8:101"] {
+            assert!(!Reach::Public.allows(address.parse().unwrap()), "{address}");
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::app::App;
 use crate::error::Result;
 use crate::i18n::Text;
 
-/// The clusters that have our cluster id, as last seen.
+/// Our cluster id and the other clusters that have it, as last seen.
 #[derive(Debug, Default)]
-pub struct Watch(Mutex<Vec<Namesake>>);
+pub struct Watch(Mutex<(String, Vec<Namesake>)>);
 
 impl Watch {
     /// Logs who has come since the last look.
@@ -17,8 +17,9 @@ impl Watch {
     /// # Errors
     /// [`crate::error::Error::Unavailable`] while the database does not answer.
     pub async fn tick(&self, app: &App) -> Result<()> {
-        for other in self.look(app).await? {
-            tracing::error!("{}", app.say(&line(&app.config.cluster_id, &other)));
+        let cluster_id = app.cluster_id();
+        for other in self.look(app, &cluster_id).await? {
+            tracing::error!("{}", app.say(&line(&cluster_id, &other)));
         }
         Ok(())
     }
@@ -27,14 +28,16 @@ impl Watch {
     ///
     /// # Errors
     /// [`crate::error::Error::Unavailable`] while the database does not answer.
-    pub async fn look(&self, app: &App) -> Result<Vec<Namesake>> {
+    pub async fn look(&self, app: &App, cluster_id: &str) -> Result<Vec<Namesake>> {
         let mut conn = app.db.conn().await?;
-        let now = queries::namesakes(&mut conn, &app.config.cluster_id, &app.install.id).await?;
+        let now = queries::namesakes(&mut conn, cluster_id, &app.install.id).await?;
         drop(conn);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |one: &Namesake| known.iter().any(|old| old.install_id == one.install_id);
+        let (known_id, others) = &*known;
+        let is_known =
+            |one: &Namesake| known_id == cluster_id && others.iter().any(|old| old.install_id == one.install_id);
         let new = now.iter().filter(|one| !is_known(one)).cloned().collect();
-        *known = now;
+        *known = (cluster_id.to_owned(), now);
         Ok(new)
     }
 }

@@ -12,6 +12,7 @@ use super::queries;
 use super::rival::{tell_changed_cluster_id, tell_removed};
 use super::roll::{self, Holder};
 use crate::app::{App, Standing};
+use crate::config::Cluster;
 use crate::db::migrations;
 use crate::error::{Error, Result, chain};
 use crate::groups::queries as groups;
@@ -35,6 +36,8 @@ pub struct Heart {
     pub(super) stage: Stage,
     /// How long the last beat that landed took, in milliseconds.
     took_ms: f64,
+    /// What our row says of us: cluster id and interval.
+    written: Cluster,
 }
 
 #[derive(Debug)]
@@ -56,11 +59,13 @@ pub(super) enum Stage {
 
 impl Heart {
     pub fn new(app: App) -> Heart {
+        let written = app.cluster.borrow().clone();
         Heart {
             app,
             conn: None,
             stage: Stage::Opening,
             took_ms: 0.0,
+            written,
         }
     }
 
@@ -71,10 +76,13 @@ impl Heart {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut due = Tick::now();
         let mut failures: u32 = 0;
+        let mut settings = self.app.cluster.subscribe();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = sleep_until(due) => {}
+                // Cluster id and interval take effect with a beat at once.
+                Ok(()) = settings.changed() => due = Tick::now(),
             }
             let result = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -150,6 +158,10 @@ impl Heart {
     /// Takes the row, or learns why not. One transaction with the row locked.
     async fn register(&mut self) -> Result<()> {
         let me = SelfPortrait::of(&self.app);
+        self.written = Cluster {
+            id: me.cluster_id.clone(),
+            heart_seconds: me.interval_s,
+        };
         let app = self.app.clone();
         let conn = self.conn()?;
         // Only a row that exists is locked: a lock on the gap where it will stand would make servers that start
@@ -185,7 +197,8 @@ impl Heart {
                 Stage::Removed
             }
             Some(holder) if holder.is_free_for(&me) && roll::adopt(&mut tx, &me, &holder).await? => {
-                tell_changed_cluster_id(&mut tx, &app, &holder).await?;
+                let ids = (holder.cluster_id.as_str(), me.cluster_id.as_str());
+                tell_changed_cluster_id(&mut tx, &app, &holder.name, ids).await?;
                 Stage::Beating {
                     seq: Some(holder.beat_seq),
                     unsure: 0,
@@ -219,6 +232,10 @@ impl Heart {
 
     async fn beat(&mut self) -> Result<()> {
         let app = self.app.clone();
+        let wanted = app.cluster.borrow().clone();
+        if wanted.id != self.written.id {
+            self.change_cluster_id(&wanted.id).await?;
+        }
         let (sent, took_ms) = (Instant::now(), self.took_ms);
         let boot_id = app.install.boot_id();
         // Until the answer is here, the beat may have landed or not.
@@ -227,20 +244,14 @@ impl Heart {
         };
         let (known, beats) = (*known, *unsure + 1);
         *unsure = beats;
-        let landed = roll::beat(
-            self.conn()?,
-            &app.install.id,
-            &boot_id,
-            app.config.heart_seconds,
-            took_ms,
-        )
-        .await?;
+        let landed = roll::beat(self.conn()?, &app.install.id, &boot_id, wanted.heart_seconds, took_ms).await?;
         let Some(seq) = landed else {
             return self.lost_row().await;
         };
         self.took_ms = sent.elapsed().as_secs_f64() * 1000.0;
         app.metrics.beat_seconds.observe(sent.elapsed().as_secs_f64());
-        app.beat_landed(sent);
+        app.beat_landed(sent, wanted.heart_seconds);
+        self.written.heart_seconds = wanted.heart_seconds;
         app.unanswered.store(false, Ordering::Relaxed);
         self.stage = Stage::Beating {
             seq: Some(seq),
@@ -250,6 +261,19 @@ impl Heart {
             return self.share_no_boot_id(&boot_id, seq).await;
         }
         self.works().await
+    }
+
+    /// Writes a cluster id that was changed in the settings; the beat that follows notices when the row is not ours any more.
+    async fn change_cluster_id(&mut self, new: &str) -> Result<()> {
+        let (app, old) = (self.app.clone(), self.written.id.clone());
+        let boot_id = app.install.boot_id();
+        let mut tx = self.conn()?.start_transaction(TxOpts::default()).await?;
+        if roll::set_cluster_id(&mut tx, (&app.install.id, &boot_id), new).await? {
+            tell_changed_cluster_id(&mut tx, &app, &app.name(), (&old, new)).await?;
+        }
+        tx.commit().await?;
+        new.clone_into(&mut self.written.id);
+        Ok(())
     }
 
     /// Marks the row stopped (or takes back the report of a duplicate), within 1.5 s.
@@ -275,8 +299,11 @@ impl Heart {
         }
     }
 
-    fn interval(&self) -> Duration {
-        Duration::from_secs(u64::from(self.app.config.heart_seconds))
+    /// The shorter of what is wanted and what the others judge us by: a longer interval is written before we slow down, a
+    /// shorter one counts before it is written.
+    pub fn interval(&self) -> Duration {
+        let seconds = self.app.heart_seconds().min(self.written.heart_seconds);
+        Duration::from_secs(u64::from(seconds))
     }
 
     fn is_starting(&self) -> bool {

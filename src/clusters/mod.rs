@@ -109,7 +109,7 @@ impl Index {
         let list = List {
             total: matching(&counts, wanted.state),
             own_install_id: app.install.id.clone(),
-            own_interval_s: app.config.heart_seconds,
+            own_interval_s: app.heart_seconds(),
             wanted,
             rows,
             counts,

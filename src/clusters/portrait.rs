@@ -25,12 +25,12 @@ impl SelfPortrait {
             boot_id: app.install.boot_id(),
             boot_mark: app.install.mark.clone(),
             former_boot: app.install.former_boot.clone(),
-            cluster_id: app.config.cluster_id.clone(),
+            cluster_id: app.cluster_id(),
             host: cut(&gethostname::gethostname().to_string_lossy(), 255),
             data_path: cut(&app.install.data.to_string_lossy(), 500),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            interval_s: app.config.heart_seconds,
+            interval_s: app.heart_seconds(),
         }
     }
 

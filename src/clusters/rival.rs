@@ -99,16 +99,20 @@ pub(super) fn tell_removed(app: &App, holder: &Holder) {
     });
 }
 
-/// In the log and in the trail, which belongs to the registration's transaction.
-pub(super) async fn tell_changed_cluster_id(tx: &mut Transaction<'_>, app: &App, holder: &Holder) -> Result<()> {
-    let (old, new) = (&holder.cluster_id, &app.config.cluster_id);
+/// In the log and, with the transaction that changes the row, in the trail.
+pub(super) async fn tell_changed_cluster_id(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    name: &str,
+    (old, new): (&str, &str),
+) -> Result<()> {
     if old == new {
         return Ok(());
     }
     let text = Text::new("heart.cluster_id_changed").with("old", old).with("new", new);
     tracing::warn!("{}", app.say(&text));
     let entry = Entry::by(&Actor::server(app), Action::ClusterUpdate)
-        .on(Object::new("cluster", &app.install.id, &holder.name))
+        .on(Object::new("cluster", &app.install.id, name))
         .change("cluster_id", old, new);
     audit::record(tx, &entry).await?;
     Ok(())

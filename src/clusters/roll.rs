@@ -112,6 +112,20 @@ pub async fn beat(
     })
 }
 
+/// Changes the cluster id of our own row; false when it is not ours any more.
+pub async fn set_cluster_id(
+    tx: &mut Transaction<'_>,
+    (install_id, boot_id): (&str, &str),
+    cluster_id: &str,
+) -> mysql_async::Result<bool> {
+    tx.exec_drop(
+        "update cluster set cluster_id = ? where install_id = ? and boot_id = ? and removed_at is null",
+        (cluster_id, install_id, boot_id),
+    )
+    .await?;
+    Ok(tx.affected_rows() == 1)
+}
+
 /// Changes the boot id of the row if nobody else has beaten since `seq`.
 pub async fn rename_boot(conn: &mut Conn, install_id: &str, from: (&str, u64), to: &str) -> mysql_async::Result<bool> {
     let (boot_id, seq) = from;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::source::{Found, Source};
-use crate::error::Result;
+use super::source::{Found, Problem, Source};
+
+type Result<T> = std::result::Result<T, Problem>;
 
 /// How far the database's TLS certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! Every setting with its key, its default and what is allowed; nothing else reads the file or the environment.
 
+pub mod change;
 mod database;
+pub mod file;
+pub mod mask;
 mod source;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -13,35 +17,37 @@ use crate::i18n::{Lang, Text};
 use crate::tls::Files;
 
 pub use database::{Database, Tls};
-use source::{Found, Source};
+use source::Source;
+pub use source::{Origin, Problem};
 
 /// The file a new data directory gets: every setting with its default, commented out. Named `.txt` here because every
 /// `.yml` below `src` is taken for texts.
 pub const DEFAULT_FILE: &str = include_str!("application.yml.txt");
 pub const FILE_NAME: &str = "application.yml";
 
-/// The keys this program reads. `jpom.db.mode` is Jpom's and follows from `jpom.db.url` here.
-const KEYS: [&str; 15] = [
-    "jpom.path",
-    "jpom.audit.keep-days",
-    "jpom.cluster.id",
-    "jpom.cluster.heart-second",
-    "jpom.db.mode",
-    "jpom.db.url",
-    "jpom.db.user-name",
-    "jpom.db.user-pwd",
-    "jpom.system.lang",
-    "server.port",
-    "server.address",
-    "server.servlet.context-path",
-    "server.ssl.certificate",
-    "server.ssl.certificate-private-key",
-    "server.trusted-proxies",
+/// The keys this program reads, each with its default as the file would have it. `jpom.db.mode` is Jpom's and follows from
+/// `jpom.db.url` here.
+const KEYS: [(&str, &str); 16] = [
+    (CLUSTER_ID, "DEFAULT"),
+    (HEART_SECOND, "30"),
+    ("jpom.cluster.check-private", "true"),
+    ("jpom.db.mode", ""),
+    ("jpom.db.url", ""),
+    ("jpom.db.user-name", ""),
+    ("jpom.db.user-pwd", ""),
+    ("jpom.audit.keep-days", "365"),
+    ("jpom.system.lang", "zh_cn"),
+    ("jpom.path", ""),
+    ("server.port", "2122"),
+    ("server.address", "0.0.0.0"),
+    ("server.servlet.context-path", "/"),
+    ("server.ssl.certificate", ""),
+    ("server.ssl.certificate-private-key", ""),
+    ("server.trusted-proxies", ""),
 ];
-
-/// Beats are counted in whole seconds; below this a beat costs more than it tells.
-const LEAST_HEART_SECONDS: u32 = 5;
-const MOST_HEART_SECONDS: u32 = 86_400;
+/// The two that change while a server runs.
+pub const CLUSTER_ID: &str = "jpom.cluster.id";
+pub const HEART_SECOND: &str = "jpom.cluster.heart-second";
 
 /// Where a server's settings and data lie; the same options for every command.
 #[derive(Debug, clap::Args)]
@@ -73,16 +79,65 @@ impl From<Place> for Flags {
     }
 }
 
+/// What can change while a server runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// `jpom.cluster.id`, upper-cased; must differ between the servers of one database.
+    pub id: String,
+    /// `jpom.cluster.heart-second`: seconds between two beats, at least 5.
+    pub heart_seconds: u32,
+}
+
+/// One key with its value and where that comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub key: &'static str,
+    /// Never for people: see [`Setting::shown`].
+    value: String,
+    pub origin: Origin,
+    /// The file has a value, too, which does not count.
+    pub is_overridden: bool,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={} ({})", self.key, self.shown(), self.origin)
+    }
+}
+
+impl Setting {
+    /// The value as people may see it.
+    pub fn shown(&self) -> String {
+        mask::value(self.key, &self.value)
+    }
+
+    pub fn is_secret(&self) -> bool {
+        mask::is_secret(self.key)
+    }
+
+    /// Whether it changes while the server runs.
+    pub fn is_at_once(&self) -> bool {
+        [CLUSTER_ID, HEART_SECOND].contains(&self.key)
+    }
+
+    /// Whether the other one has the same value, wherever it comes from.
+    pub fn is_same(&self, other: &Setting) -> bool {
+        self.value == other.value
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where the settings come from.
+    pub reader: Reader,
     /// The settings file this configuration was read from (it may not exist yet).
     pub file: PathBuf,
     /// The data directory, absolute.
     pub data: PathBuf,
-    /// `jpom.cluster.id`, upper-cased; must differ between the servers of one database.
-    pub cluster_id: String,
-    /// `jpom.cluster.heart-second`: seconds between two beats, at least 5.
-    pub heart_seconds: u32,
+    /// `jpom.cluster.*` as they were at the start; the `App` has what they are now.
+    pub cluster: Cluster,
+    /// `jpom.cluster.check-private`: whether addresses of private networks may be checked.
+    pub check_private: bool,
     /// `jpom.db.*`; none means the private MariaDB in the data directory.
     pub database: Option<Database>,
     /// `jpom.system.lang`: the language of the log, and of pages for readers who ask for none.
@@ -99,6 +154,10 @@ pub struct Config {
     pub master_key: Option<String>,
     /// `jpom.audit.keep-days`: how long the audit trail is kept; 0 for ever.
     pub audit_days: u32,
+    /// Every key with its value.
+    pub settings: Vec<Setting>,
+    /// Tells the text of the file from others.
+    pub fingerprint: String,
     /// What was accepted but deserves a word in the log.
     pub warnings: Vec<Text>,
 }
@@ -107,53 +166,22 @@ impl Config {
     /// Reads flags, environment and file, in this order of weight.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the key, the value, the place it was found in and what is allowed.
+    /// [`Error::Invalid`] names the keys, the values, the places they were found in and what is allowed.
     pub fn load(flags: &Flags) -> Result<Config> {
         Config::read(flags, source::environment())
     }
 
     /// [`Config::load`] with the environment given as pairs.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
     pub fn read(flags: &Flags, env: impl IntoIterator<Item = (String, String)>) -> Result<Config> {
-        let mut source = Source::new(flags, env);
-        let guess = source.data_directory(flags)?;
-        let file = flags.config.clone().unwrap_or_else(|| guess.join(FILE_NAME));
-        source.add_file(&file, flags.config.is_some())?;
-        source.check_sections(&KEYS)?;
-        let data = source.data_directory(flags)?;
-        let mut warnings = source.warnings(&KEYS);
-        Ok(Config {
-            cluster_id: cluster_id(source.get("jpom.cluster.id"), &mut warnings)?,
-            heart_seconds: heart_seconds(source.get("jpom.cluster.heart-second"), &mut warnings)?,
-            database: database::read(&source)?,
-            lang: match source.get("jpom.system.lang") {
-                Some(found) => Lang::parse(&found.value).ok_or_else(|| found.wrong("config.allowed.lang"))?,
-                None => Lang::default(),
-            },
-            address: match source.get("server.address") {
-                Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.address"))?,
-                None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            },
-            port: match source.get("server.port") {
-                Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.port"))?,
-                None => 2122,
-            },
-            base_path: base_path(source.get("server.servlet.context-path"))?,
-            trusted_proxies: trusted_proxies(source.get("server.trusted-proxies"))?,
-            tls: tls(&source)?,
-            master_key: match source.in_environment("muster.master-key") {
-                Some(found) if found.value.len() != 64 || !found.value.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                    return Err(found.wrong("config.allowed.key"));
-                }
-                found => found.map(|found| found.value),
-            },
-            audit_days: match source.get("jpom.audit.keep-days") {
-                Some(found) => found.value.parse().map_err(|_| found.wrong("config.allowed.days"))?,
-                None => 365,
-            },
-            file: absolute(&file)?,
-            data,
-            warnings,
-        })
+        let reader = Reader {
+            source: Source::new(flags, env),
+            flags: flags.clone(),
+        };
+        let yaml = reader.file_text()?;
+        reader.judge(yaml.as_deref().unwrap_or_default()).map_err(said_together)
     }
 
     /// The language to refuse in when the settings themselves cannot be read.
@@ -167,107 +195,128 @@ impl Config {
     }
 }
 
-/// The path from the root, even for what does not exist yet.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|cause| {
-        Error::Invalid(
-            Text::new("config.path")
-                .with("path", path.display())
-                .with("cause", cause),
-        )
+/// Flags and environment of this process, for reading the file again.
+#[derive(Clone)]
+pub struct Reader {
+    flags: Flags,
+    /// Without the file.
+    source: Source,
+}
+
+/// The environment has secrets in it.
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// The settings file.
+    fn path(&self) -> Result<PathBuf, Problem> {
+        match &self.flags.config {
+            Some(file) => absolute(file),
+            None => Ok(self.source.data_directory(&self.flags)?.join(FILE_NAME)),
+        }
+    }
+
+    /// Its text; none while there is none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the path and the reason.
+    pub fn file_text(&self) -> Result<Option<String>> {
+        source::read_file(&self.path()?, self.flags.config.is_some())
+    }
+
+    /// What the settings would be with this text in the file.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the keys.
+    pub fn judge(&self, yaml: &str) -> Result<Config, Vec<Problem>> {
+        let mut source = self.source.clone();
+        let file = self.path().map_err(|problem| vec![problem])?;
+        source.add_text(&file, yaml).map_err(|problem| vec![problem])?;
+        let names = KEYS.map(|(key, _)| key);
+        let mut problems = source.sections_with_values(&names);
+        let mut warnings = source.warnings(&names);
+        let wrong = &mut problems;
+        let config = Config {
+            cluster: Cluster {
+                id: or_note(values::cluster_id(source.get(CLUSTER_ID), &mut warnings), wrong),
+                heart_seconds: or_note(values::heart_seconds(source.get(HEART_SECOND), &mut warnings), wrong),
+            },
+            check_private: or_note(values::switch(source.get("jpom.cluster.check-private"), true), wrong),
+            database: or_note(database::read(&source), wrong),
+            lang: or_note(values::lang(source.get("jpom.system.lang")), wrong),
+            address: or_note(values::address(source.get("server.address")), wrong)
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            port: or_note(
+                values::parsed(source.get("server.port"), 2122, "config.allowed.port"),
+                wrong,
+            ),
+            base_path: or_note(values::base_path(source.get("server.servlet.context-path")), wrong),
+            trusted_proxies: or_note(values::trusted_proxies(source.get("server.trusted-proxies")), wrong),
+            tls: or_note(values::tls(&source), wrong),
+            master_key: or_note(values::master_key(source.in_environment("muster.master-key")), wrong),
+            audit_days: or_note(
+                values::parsed(source.get("jpom.audit.keep-days"), 365, "config.allowed.days"),
+                wrong,
+            ),
+            data: or_note(source.data_directory(&self.flags), wrong),
+            settings: source.settings(&KEYS),
+            fingerprint: file::fingerprint(yaml),
+            reader: self.clone(),
+            file,
+            warnings,
+        };
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(problems),
+        }
+    }
+}
+
+/// What is wrong with a value of one of the two keys that change while the server runs, if anything.
+pub fn cluster_mistake(cluster_id: &str, heart_second: &str) -> [Option<Text>; 2] {
+    let found = |key: &str, value: &str| {
+        Some(source::Found {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            place: Origin::Default,
+        })
+    };
+    let id = values::cluster_id(found(CLUSTER_ID, cluster_id), &mut Vec::new());
+    let heart = values::heart_seconds(found(HEART_SECOND, heart_second), &mut Vec::new());
+    [
+        id.is_err().then(|| Text::new("config.allowed.cluster_id")),
+        heart.is_err().then(|| Text::new("config.allowed.heart")),
+    ]
+}
+
+/// The value, or a note of what is wrong with it.
+fn or_note<T: Default>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> T {
+    result.unwrap_or_else(|problem| {
+        problems.push(problem);
+        T::default()
     })
 }
 
-/// Letters and digits, 1–19, upper-cased in ASCII whatever the locale. What Jpom let pass although its help
-/// forbids it (`_`, length 20) is kept with a warning.
-fn cluster_id(found: Option<Found>, warnings: &mut Vec<Text>) -> Result<String> {
-    let Some(found) = found else {
-        return Ok("DEFAULT".to_owned());
-    };
-    let id = found.value.to_ascii_uppercase();
-    let known = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !known || !(1..=20).contains(&id.len()) {
-        return Err(found.wrong("config.allowed.cluster_id"));
-    }
-    if id.contains('_') || id.len() == 20 {
-        warnings.push(
-            Text::new("config.cluster_id_lenient")
-                .with("value", &id)
-                .with("place", &found.place),
-        );
-    }
-    Ok(id)
+/// All problems in one refusal, a line each.
+fn said_together(problems: Vec<Problem>) -> Error {
+    let texts = problems.into_iter().map(|problem| problem.text);
+    let joined = texts.reduce(|all, next| Text::new("config.also").with_text("first", all).with_text("next", next));
+    Error::Invalid(joined.unwrap_or_else(|| Text::new("error.form")))
 }
 
-fn heart_seconds(found: Option<Found>, warnings: &mut Vec<Text>) -> Result<u32> {
-    let Some(found) = found else {
-        return Ok(30);
-    };
-    match found.value.parse::<u32>() {
-        Ok(given) if (1..LEAST_HEART_SECONDS).contains(&given) => {
-            warnings.push(
-                Text::new("config.heart_floor")
-                    .with("value", given)
-                    .with("place", &found.place),
-            );
-            Ok(LEAST_HEART_SECONDS)
-        }
-        Ok(given) if (LEAST_HEART_SECONDS..=MOST_HEART_SECONDS).contains(&given) => Ok(given),
-        _ => Err(found.wrong("config.allowed.heart")),
-    }
-}
-
-fn base_path(found: Option<Found>) -> Result<String> {
-    let Some(found) = found else {
-        return Ok(String::new());
-    };
-    let path = found.value.trim_end_matches('/');
-    let plain = |segment: &str| {
-        !segment.is_empty()
-            && segment != ".."
-            && segment
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
-    };
-    match path.strip_prefix('/') {
-        Some(rest) if rest.split('/').all(plain) => Ok(path.to_owned()),
-        None if path.is_empty() => Ok(String::new()),
-        _ => Err(found.wrong("config.allowed.base_path")),
-    }
-}
-
-/// Both files or neither.
-fn tls(source: &Source) -> Result<Option<Files>> {
-    let path = |key: &str| source.get(key);
-    match (
-        path("server.ssl.certificate"),
-        path("server.ssl.certificate-private-key"),
-    ) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Ok(Some(Files {
-            certificate: absolute(Path::new(&certificate.value))?,
-            key: absolute(Path::new(&key.value))?,
-        })),
-        (Some(found), None) | (None, Some(found)) => Err(found.wrong("config.allowed.ssl")),
-    }
-}
-
-fn trusted_proxies(found: Option<Found>) -> Result<Vec<IpNet>> {
-    let Some(found) = found else {
-        return Ok(Vec::new());
-    };
-    let net = |word: &str| {
-        word.parse::<IpNet>()
-            .ok()
-            .or_else(|| word.parse::<IpAddr>().ok().map(IpNet::from))
-    };
-    found
-        .value
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .map(|word| net(word).ok_or_else(|| found.wrong("config.allowed.proxies")))
-        .collect()
+/// The path from the root, even for what does not exist yet.
+fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(path).map_err(|cause| Problem {
+        line: None,
+        text: Text::new("config.path")
+            .with("path", path.display())
+            .with("cause", cause),
+    })
 }
 
 #[cfg(test)]

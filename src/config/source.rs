@@ -1,39 +1,89 @@
 //! Where a setting comes from: flag, environment or YAML file, each remembered for the message when it is wrong.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use saphyr::{MarkedYamlOwned, ScalarStyle, ScanError, YamlDataOwned, YamlLoader};
-use saphyr_parser::Parser;
+use saphyr_parser::{Marker, Parser};
 
-use super::{Flags, absolute};
+use super::{Flags, Setting, absolute, mask};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
-/// A value and the place it was found in, in words.
+/// Where a value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// By its name.
+    Flag(&'static str),
+    /// By its name.
+    Environment(String),
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(name) => f.write_str(name),
+            Origin::Environment(name) => f.write_str(name),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Default => f.write_str("-"),
+        }
+    }
+}
+
+/// What is wrong with the settings, and in which line of the file, if it is there.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub line: Option<usize>,
+    pub text: Text,
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error::Invalid(problem.text)
+    }
+}
+
+/// A value and the place it was found in.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub key: String,
     pub value: String,
-    pub place: String,
+    pub place: Origin,
 }
 
 impl Found {
     /// The refusal: key, value, place and, under `allowed`, what would be right.
-    pub fn wrong(&self, allowed: &'static str) -> Error {
-        let secret =
-            ["jpom.db.user-pwd", "muster.master-key"].contains(&self.key.as_str()) || self.value.contains(['@', '?']);
-        Error::Invalid(
-            Text::new("config.wrong")
-                .with("key", &self.key)
-                .with("value", if secret { "***" } else { &self.value })
-                .with("place", &self.place)
-                .with_text("allowed", Text::new(allowed)),
-        )
+    pub fn wrong(&self, allowed: &'static str) -> Problem {
+        let secret = mask::is_secret(&self.key) || self.value.contains(['@', '?']);
+        let text = Text::new("config.wrong")
+            .with("key", &self.key)
+            .with("value", if secret { "***" } else { &self.value })
+            .with("place", &self.place)
+            .with_text("allowed", Text::new(allowed));
+        Problem {
+            line: self.line(),
+            text,
+        }
+    }
+
+    /// Its line in the file.
+    pub fn line(&self) -> Option<usize> {
+        match self.place {
+            Origin::File { line, .. } => Some(line),
+            _ => None,
+        }
     }
 }
 
 /// Flags, environment and file with their weights.
+#[derive(Clone)]
 pub(super) struct Source {
     flags: Vec<Found>,
     env: BTreeMap<String, String>,
@@ -42,11 +92,11 @@ pub(super) struct Source {
 
 impl Source {
     pub fn new(flags: &Flags, env: impl IntoIterator<Item = (String, String)>) -> Source {
-        let flag = |key: &str, name: &str, value: &Option<String>| {
+        let flag = |key: &str, name: &'static str, value: &Option<String>| {
             value.clone().map(|value| Found {
                 key: key.to_owned(),
                 value,
-                place: name.to_owned(),
+                place: Origin::Flag(name),
             })
         };
         let flags = [
@@ -76,13 +126,13 @@ impl Source {
             (!value.is_empty()).then(|| Found {
                 key: key.to_owned(),
                 value,
-                place: name,
+                place: Origin::Environment(name),
             })
         })
     }
 
     /// `--data`, else `jpom.path` with `data` below it (as Jpom lays it out), else `data` where the server was started.
-    pub fn data_directory(&self, flags: &Flags) -> Result<PathBuf> {
+    pub fn data_directory(&self, flags: &Flags) -> std::result::Result<PathBuf, Problem> {
         match (&flags.data, self.get("jpom.path")) {
             (Some(data), _) => absolute(data),
             (None, Some(found)) => absolute(&Path::new(&found.value).join("data")),
@@ -90,56 +140,56 @@ impl Source {
         }
     }
 
-    /// Reads the YAML file; one that is not there is only wrong when somebody named it.
-    pub fn add_file(&mut self, path: &Path, named: bool) -> Result<()> {
-        let unreadable = |cause: &dyn std::fmt::Display| {
-            Error::Invalid(
-                Text::new("config.unreadable")
-                    .with("path", path.display())
-                    .with("cause", cause),
-            )
-        };
-        let yaml = match std::fs::read_to_string(path) {
-            Ok(yaml) => yaml,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !named => return Ok(()),
-            Err(cause) => return Err(unreadable(&cause)),
-        };
-        let documents = documents(&yaml).map_err(|cause| {
-            Error::Invalid(
-                Text::new("config.yaml")
-                    .with("path", path.display())
-                    .with("line", cause.marker().line())
-                    .with("column", cause.marker().col() + 1)
-                    .with("cause", cause.info()),
-            )
-        })?;
-        for document in &documents {
-            flatten(document, "", &mut |key, node, line| {
-                let place = format!("{}:{line}", path.display());
-                if let Some(value) = scalar(node) {
-                    self.file.push(Found { key, value, place });
-                }
-            });
-        }
+    /// Takes in the text of the settings file.
+    pub fn add_text(&mut self, path: &Path, yaml: &str) -> std::result::Result<(), Problem> {
+        self.file = scalars(yaml, path)?
+            .into_iter()
+            .map(|scalar| Found {
+                key: scalar.key,
+                value: scalar.value,
+                place: Origin::File {
+                    path: path.to_owned(),
+                    line: scalar.line,
+                },
+            })
+            .collect();
         Ok(())
     }
 
-    /// Refuses a value where only keys can stand (`jpom.cluster: EAST`), since the keys meant would have their defaults.
-    pub fn check_sections(&self, known: &[&str]) -> Result<()> {
+    /// Refuses values where only keys can stand (`jpom.cluster: EAST`), since the keys meant would have their defaults.
+    pub fn sections_with_values(&self, known: &[&str]) -> Vec<Problem> {
         let below = |section: &str| {
             let inside = |key: &&&str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
             known.iter().find(inside)
         };
-        let wrong = self.file.iter().find_map(|found| Some((found, below(&found.key)?)));
-        match wrong {
-            None => Ok(()),
-            Some((found, example)) => Err(Error::Invalid(
-                Text::new("config.section")
-                    .with("key", &found.key)
-                    .with("place", &found.place)
-                    .with("example", example),
-            )),
-        }
+        let wrong = self.file.iter().filter_map(|found| Some((found, below(&found.key)?)));
+        let problem = |(found, example): (&Found, &&str)| Problem {
+            line: found.line(),
+            text: Text::new("config.section")
+                .with("key", &found.key)
+                .with("place", &found.place)
+                .with("example", example),
+        };
+        wrong.map(problem).collect()
+    }
+
+    /// Every known key with its value and where that comes from.
+    pub fn settings(&self, known: &[(&'static str, &'static str)]) -> Vec<Setting> {
+        let setting = |(key, unset): &(&'static str, &'static str)| {
+            let (value, origin) = match self.get(key) {
+                Some(found) => (found.value, found.place),
+                None => ((*unset).to_owned(), Origin::Default),
+            };
+            let in_file = self.file.iter().any(|found| found.key == *key);
+            let is_overridden = in_file && !matches!(origin, Origin::File { .. });
+            Setting {
+                key,
+                value,
+                origin,
+                is_overridden,
+            }
+        };
+        known.iter().map(setting).collect()
     }
 
     /// One line for all keys nobody reads, so that a Jpom file does not drown the log.
@@ -157,24 +207,104 @@ impl Source {
     }
 }
 
-/// Parses YAML and keeps scalars as written: a cluster id `007` must not become the number 7.
+/// The settings file as text; one that is not there is only wrong when somebody named it.
+pub(super) fn read_file(path: &Path, named: bool) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(yaml) => Ok(Some(yaml)),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
+        Err(cause) => Err(Error::Invalid(
+            Text::new("config.unreadable")
+                .with("path", path.display())
+                .with("cause", cause),
+        )),
+    }
+}
+
+/// A value of a YAML text as written there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scalar {
+    /// With dots: `a.b: 1` and `a: {b: 1}` are the same, as in Spring.
+    pub key: String,
+    pub value: String,
+    /// From 1.
+    pub line: usize,
+    /// Where it stands in the text, with its quotes; in bytes.
+    pub range: Range<usize>,
+}
+
+/// Every value of a YAML text, in order. Scalars stay as written: a cluster id `007` must not become the number 7.
+pub(super) fn scalars(yaml: &str, path: &Path) -> std::result::Result<Vec<Scalar>, Problem> {
+    let mut found = Vec::new();
+    let bare = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
+    let offset = yaml.len() - bare.len();
+    let documents = documents(bare).map_err(|cause| Problem {
+        line: Some(cause.marker().line()),
+        text: Text::new("config.yaml")
+            .with("path", path.display())
+            .with("line", cause.marker().line())
+            .with("column", cause.marker().col() + 1)
+            .with("cause", cause.info()),
+    })?;
+    // The parser counts characters.
+    let bytes: Vec<usize> = bare.char_indices().map(|(at, _)| at).chain([bare.len()]).collect();
+    let byte = |marker: &Marker| offset + bytes.get(marker.index()).copied().unwrap_or(bare.len());
+    for document in &documents {
+        flatten(document, "", &mut |key, node| {
+            if let Some(value) = scalar(node) {
+                let start = byte(&node.span.start);
+                let end = start + written_length(&yaml[start..byte(&node.span.end)]);
+                found.push(Scalar {
+                    key,
+                    value,
+                    line: node.span.start.line(),
+                    range: start..end,
+                });
+            }
+        });
+    }
+    Ok(found)
+}
+
+/// The parser counts a comment behind a quoted value in.
+fn written_length(written: &str) -> usize {
+    let quote = match written.chars().next() {
+        Some(quote @ ('"' | '\'')) => quote,
+        _ => return written.trim_end().len(),
+    };
+    let mut chars = written.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        let is_doubled = quote == '\'' && c == quote && chars.peek().is_some_and(|(_, next)| *next == quote);
+        if is_doubled || (quote == '"' && c == '\\') {
+            chars.next();
+        } else if c == quote {
+            return at + 1;
+        }
+    }
+    written.len()
+}
+
 fn documents(yaml: &str) -> std::result::Result<Vec<MarkedYamlOwned>, ScanError> {
     let mut loader = YamlLoader::<MarkedYamlOwned>::default();
     loader.early_parse(false);
-    Parser::new_from_str(yaml.strip_prefix('\u{feff}').unwrap_or(yaml)).load(&mut loader, true)?;
+    Parser::new_from_str(yaml).load(&mut loader, true)?;
     match loader.error() {
         Some(error) => Err(error.clone()),
         None => Ok(loader.into_documents()),
     }
 }
 
-/// Calls `leaf` for every scalar and list with its dotted key (`a.b: 1` and `a: {b: 1}` are the same, as in Spring).
-fn flatten(node: &MarkedYamlOwned, above: &str, leaf: &mut impl FnMut(String, &MarkedYamlOwned, usize)) {
-    let YamlDataOwned::Mapping(entries) = &node.data else {
-        if !above.is_empty() {
-            leaf(above.to_owned(), node, node.span.start.line());
+/// Calls `leaf` for every scalar and plain list with its dotted key.
+fn flatten(node: &MarkedYamlOwned, above: &str, leaf: &mut impl FnMut(String, &MarkedYamlOwned)) {
+    let entries = match &node.data {
+        YamlDataOwned::Mapping(entries) => entries,
+        YamlDataOwned::Sequence(items) if items.iter().any(|item| plain(item).is_none()) => {
+            for (at, item) in items.iter().enumerate() {
+                flatten(item, &format!("{above}[{at}]"), leaf);
+            }
+            return;
         }
-        return;
+        _ if above.is_empty() => return,
+        _ => return leaf(above.to_owned(), node),
     };
     for (key, value) in entries {
         let Some(name) = plain(key) else { continue };

@@ -33,7 +33,7 @@ fn defaults_need_no_file() {
     };
     let config = Config::read(&flags, []).unwrap();
     assert_eq!(
-        (config.cluster_id.as_str(), config.heart_seconds, config.port),
+        (config.cluster.id.as_str(), config.cluster.heart_seconds, config.port),
         ("DEFAULT", 30, 2122)
     );
     assert!(
@@ -47,15 +47,18 @@ fn defaults_need_no_file() {
 #[test]
 fn the_file_a_new_server_gets_changes_nothing() {
     let config = read(DEFAULT_FILE, &[]).unwrap();
-    assert_eq!((config.cluster_id.as_str(), config.heart_seconds), ("DEFAULT", 30));
+    assert_eq!(
+        (config.cluster.id.as_str(), config.cluster.heart_seconds),
+        ("DEFAULT", 30)
+    );
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
 #[test]
 fn nested_and_dotted_keys_are_the_same() {
-    assert_eq!(read("jpom:\n  cluster:\n    id: b1\n", &[]).unwrap().cluster_id, "B1");
-    assert_eq!(read("jpom.cluster.id: b1\n", &[]).unwrap().cluster_id, "B1");
-    assert_eq!(read("jpom.cluster:\n  id: 007\n", &[]).unwrap().cluster_id, "007");
+    assert_eq!(read("jpom:\n  cluster:\n    id: b1\n", &[]).unwrap().cluster.id, "B1");
+    assert_eq!(read("jpom.cluster.id: b1\n", &[]).unwrap().cluster.id, "B1");
+    assert_eq!(read("jpom.cluster:\n  id: 007\n", &[]).unwrap().cluster.id, "007");
 }
 
 #[test]
@@ -66,10 +69,13 @@ fn the_environment_goes_before_the_file_in_all_its_spellings() {
         "JPOM_CLUSTER_HEARTSECOND",
         "jpom.cluster.heart-second",
     ] {
-        assert_eq!(read(yaml, &[(name, "20")]).unwrap().heart_seconds, 20, "{name}");
+        assert_eq!(read(yaml, &[(name, "20")]).unwrap().cluster.heart_seconds, 20, "{name}");
     }
     assert_eq!(
-        read(yaml, &[("JPOM_CLUSTER_HEART_SECOND", "")]).unwrap().heart_seconds,
+        read(yaml, &[("JPOM_CLUSTER_HEART_SECOND", "")])
+            .unwrap()
+            .cluster
+            .heart_seconds,
         60
     );
 }
@@ -92,7 +98,7 @@ fn flags_go_before_everything() {
 
 #[test]
 fn a_cluster_id_is_upper_cased_in_ascii() {
-    assert_eq!(read("jpom.cluster.id: istanbul", &[]).unwrap().cluster_id, "ISTANBUL");
+    assert_eq!(read("jpom.cluster.id: istanbul", &[]).unwrap().cluster.id, "ISTANBUL");
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn a_wrong_cluster_id_names_key_value_place_and_remedy() {
 fn what_jpom_let_pass_is_kept_with_a_warning() {
     for id in ["a_b", "a2345678901234567890"] {
         let config = read(&format!("jpom.cluster.id: {id}"), &[]).unwrap();
-        assert_eq!((config.cluster_id, config.warnings.len()), (id.to_ascii_uppercase(), 1));
+        assert_eq!((config.cluster.id, config.warnings.len()), (id.to_ascii_uppercase(), 1));
     }
 }
 
@@ -130,7 +136,7 @@ fn what_jpom_let_pass_is_kept_with_a_warning() {
 fn a_heartbeat_faster_than_five_seconds_counts_as_five() {
     for given in ["1", "4"] {
         let config = read(&format!("jpom.cluster.heart-second: {given}"), &[]).unwrap();
-        assert_eq!((config.heart_seconds, config.warnings.len()), (5, 1));
+        assert_eq!((config.cluster.heart_seconds, config.warnings.len()), (5, 1));
     }
     for wrong in ["0", "-1", "x", "1.5", "99999999999"] {
         refused(

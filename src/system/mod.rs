@@ -1,5 +1,8 @@
 //! What this server says of itself: alive, ready, who it is, how it does; and the reader's language and theme.
 
+mod log;
+pub mod settings;
+
 use std::time::Duration;
 
 use poem::http::{StatusCode, header};
@@ -26,7 +29,7 @@ const READY: Duration = Duration::from_secs(2);
 const COOKIE_SECONDS: u64 = 31_536_000;
 
 pub fn routes() -> Vec<Address> {
-    vec![
+    let own = vec![
         get("/healthz", Access::Anyone, health),
         get("/readyz", Access::Anyone, ready),
         get("/identity", Access::Anyone, identity),
@@ -34,7 +37,8 @@ pub fn routes() -> Vec<Address> {
         post("/preferences", Access::Guest, preferences),
         get("/static/:name", Access::Anyone, files::show),
         get("/*other", Access::Signed, other),
-    ]
+    ];
+    [own, settings::routes(), log::routes()].into_iter().flatten().collect()
 }
 
 /// `GET /`: the list is the home page until there is one; members have their own page. Any other address does not exist,
@@ -85,7 +89,7 @@ fn identity(app: Data<&App>) -> Json<Value> {
         "product": "Muster",
         "version": env!("CARGO_PKG_VERSION"),
         "installId": app.install.id,
-        "clusterId": app.config.cluster_id,
+        "clusterId": app.cluster_id(),
     }))
 }
 

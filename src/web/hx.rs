@@ -75,6 +75,14 @@ impl Hx {
         self.answer(StatusCode::OK, page, block)
     }
 
+    /// A piece of a page on its own, in the reader's language.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the template fails.
+    pub fn piece(&self, piece: &impl Template) -> Result<String> {
+        Ok(piece.render_with_values(&LayoutValue(self.layout.clone()))?)
+    }
+
     /// On to another page of ours, behind the base path: a redirect that a browser follows with GET. htmx would follow it
     /// within its fragment, so it is told to load the page.
     pub fn see_other(&self, path: &str) -> Response {

@@ -133,7 +133,7 @@ impl Layout {
                 .unwrap_or(here)
                 .to_owned(),
             cluster_name: app.name(),
-            cluster_id: app.config.cluster_id.clone(),
+            cluster_id: app.cluster_id(),
             install_id: app.install.id.clone(),
             reader,
             band: band(app),

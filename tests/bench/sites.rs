@@ -46,7 +46,8 @@ pub(crate) async fn register(database: &Database, data: &Path) -> App {
     };
     let config = Config::read(&flags, process::environment(database)).unwrap();
     let install = Install::open(&config.data).unwrap();
-    let app = App::new(config, install, Db::new(database)).unwrap();
+    let log = std::sync::Arc::new(muster::log::Store::open(&config.data).unwrap());
+    let app = App::new(config, install, Db::new(database), log).unwrap();
     Heart::new(app.clone()).tick().await.unwrap();
     assert_eq!(*app.standing.borrow(), Standing::Working);
     let_in(&app).await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster::clusters::address::Reach;
 use muster::clusters::check;
 use muster::clusters::check::probe::{Outcome, judge};
 use poem::Server;
@@ -55,22 +56,24 @@ fn http(status: &str, more: &str, body: &str) -> String {
 async fn a_look_tells_who_answers() {
     let a = TestConsole::start().await;
     let own = served(&a).await;
-    assert_eq!(judge(&own, a.id()).await.outcome, Outcome::Fine);
-    let other = judge(&own, &"0".repeat(32)).await;
+    assert_eq!(judge(&own, a.id(), Reach::All).await.outcome, Outcome::Fine);
+    let other = judge(&own, &"0".repeat(32), Reach::All).await;
     assert_eq!((other.outcome, other.answered_id.as_str()), (Outcome::Other, a.id()));
     assert_eq!(
-        judge(&format!("{own}/muster"), a.id()).await.outcome,
+        judge(&format!("{own}/muster"), a.id(), Reach::All).await.outcome,
         Outcome::NotMuster,
         "a path too much"
     );
 
     let jpom = r#"{"code":200,"data":{"routerBase":"","extendPlugins":[],"installId":"x"}}"#;
     assert_eq!(
-        judge(&answering(http("200 OK", "", jpom)).await, a.id()).await.outcome,
+        judge(&answering(http("200 OK", "", jpom)).await, a.id(), Reach::All)
+            .await
+            .outcome,
         Outcome::Jpom
     );
     let redirect = http("302 Found", &format!("Location: {own}/identity\r\n"), "");
-    let verdict = judge(&answering(redirect).await, a.id()).await;
+    let verdict = judge(&answering(redirect).await, a.id(), Reach::All).await;
     assert_eq!(
         (verdict.outcome, verdict.detail.as_str()),
         (Outcome::NotMuster, "HTTP 302"),
@@ -84,7 +87,9 @@ async fn a_look_tells_who_answers() {
         r#"{"product":"Muster","installId":"' or 1=1"}"#,
     ] {
         assert_eq!(
-            judge(&answering(http("200 OK", "", body)).await, a.id()).await.outcome,
+            judge(&answering(http("200 OK", "", body)).await, a.id(), Reach::All)
+                .await
+                .outcome,
             Outcome::NotMuster,
             "{body}"
         );
@@ -94,15 +99,15 @@ async fn a_look_tells_who_answers() {
         "x".repeat(1_000_000)
     );
     assert_eq!(
-        judge(&answering(endless).await, a.id()).await.outcome,
+        judge(&answering(endless).await, a.id(), Reach::All).await.outcome,
         Outcome::NotMuster
     );
     assert_eq!(
-        judge(&answering("no http").await, a.id()).await.outcome,
+        judge(&answering("no http").await, a.id(), Reach::All).await.outcome,
         Outcome::Unreachable
     );
     let closed = format!("http://127.0.0.1:{}", free_port());
-    assert_eq!(judge(&closed, a.id()).await.outcome, Outcome::Unreachable);
+    assert_eq!(judge(&closed, a.id(), Reach::All).await.outcome, Outcome::Unreachable);
 }
 
 #[tokio::test]
@@ -126,7 +131,7 @@ async fn a_certificate_nobody_trusts_is_a_problem_of_tls() {
             let _ = acceptor.accept(stream).await;
         }
     });
-    let verdict = judge(&format!("https://localhost:{port}"), "").await;
+    let verdict = judge(&format!("https://localhost:{port}"), "", Reach::All).await;
     assert_eq!(verdict.outcome, Outcome::Tls, "{}", verdict.detail);
 }
 

@@ -14,12 +14,12 @@ async fn both_pages_say_which_clusters_share_an_id_while_both_live() {
         let page = a.get(&format!("/clusters/{}", own.id())).await;
         page.shows("Cluster ID conflict: several clusters that are online use DEFAULT");
         assert_eq!(page.count(&format!(".notice a[href='/clusters/{}']", other.id())), 1);
-        page.shows("Change jpom.cluster.id in the application.yml");
+        page.shows("Change jpom.cluster.id in the settings of one of these servers");
     }
     b.heart.last_word().await;
     let page = a.get(&format!("/clusters/{}", a.id())).await;
     assert_eq!(page.count(".notice-bad"), 0, "one that is not alive has no conflict");
-    assert!(Watch::default().look(&a.app).await.unwrap().is_empty());
+    assert!(Watch::default().look(&a.app, "DEFAULT").await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -36,11 +36,11 @@ async fn the_log_has_the_line_people_know_once_per_change() {
     assert!(process.logged(&line).await.ends_with(&line));
     // Once per change, and again when it comes back.
     let watch = Watch::default();
-    assert_eq!(watch.look(&a.app).await.unwrap().len(), 1);
-    assert_eq!(watch.look(&a.app).await.unwrap().len(), 0);
+    assert_eq!(watch.look(&a.app, "DEFAULT").await.unwrap().len(), 1);
+    assert_eq!(watch.look(&a.app, "DEFAULT").await.unwrap().len(), 0);
     drop(process);
     a.sql("update cluster set beat_at = beat_at - interval 1 day").await;
-    assert_eq!(watch.look(&a.app).await.unwrap().len(), 0);
+    assert_eq!(watch.look(&a.app, "DEFAULT").await.unwrap().len(), 0);
     a.sql("update cluster set beat_at = utc_timestamp(6)").await;
-    assert_eq!(watch.look(&a.app).await.unwrap().len(), 1);
+    assert_eq!(watch.look(&a.app, "DEFAULT").await.unwrap().len(), 1);
 }

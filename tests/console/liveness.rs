@@ -162,9 +162,9 @@ async fn a_server_whose_beats_do_not_land_says_so_on_its_own_pages() {
     assert!(a.get("/clusters").await.count("main > .band:not([hidden])") == 0);
     // The offline limit of 90 s less one interval of 30 s.
     let now = std::time::Instant::now();
-    a.app.beat_landed(now - std::time::Duration::from_secs(60));
+    a.app.beat_landed(now - std::time::Duration::from_secs(60), 30);
     assert_eq!(a.app.fenced(now), None);
-    a.app.beat_landed(now - std::time::Duration::from_secs(61));
+    a.app.beat_landed(now - std::time::Duration::from_secs(61), 30);
     assert!(a.app.fenced(now).is_some());
     let page = a.get("/clusters").await;
     assert!(

@@ -17,7 +17,14 @@ impl Page {
     pub(crate) async fn of(response: TestResponse) -> Page {
         let status = response.0.status();
         let headers = response.0.headers().clone();
-        let body = response.0.into_body().into_string().await.unwrap();
+        // A stream has no end to wait for.
+        let is_stream = headers
+            .get("content-type")
+            .is_some_and(|kind| kind.to_str().unwrap().contains("event-stream"));
+        let body = match is_stream {
+            true => String::new(),
+            false => response.0.into_body().into_string().await.unwrap(),
+        };
         Page { status, headers, body }
     }
 

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
-    data: TempDir,
+    pub(crate) data: TempDir,
 }
 
 /// Ends with the test, however it ends.

@@ -49,6 +49,13 @@ const TABLE: &str = "
     POST /clusters/:install_id/removal/groups    super
     POST /clusters/:install_id/removal/workspaces super
     POST /registration                           super
+    GET  /settings                               system
+    POST /settings                               system person
+    POST /settings/draft                         system person
+    POST /settings/editor                        system person
+    GET  /log                                    system
+    GET  /log/live                               system
+    GET  /log/download                           system
     GET  /groups                                 system
     POST /groups                                 system
     GET  /groups/panel                           system

@@ -1,7 +1,7 @@
 //! `TestConsole`: a whole server in this process on a database of its own, and others beside it.
 
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use muster::app::App;
 use muster::clusters::heartbeat::Heart;
@@ -9,6 +9,7 @@ use muster::config::{Config, Database, Flags};
 use muster::db::Db;
 use muster::db::embedded::{Embedded, Options};
 use muster::install::Install;
+use muster::log::Store;
 use muster::people::sessions::queries::{self as sessions, Origin};
 use muster::people::users::queries::{self as users, New};
 use muster::people::{Role, password, secret};
@@ -278,7 +279,8 @@ impl TestConsole {
     pub(crate) async fn silent(database: &Database, data: Option<TempDir>, env: &[(&str, &str)]) -> TestConsole {
         let (config, data) = config(&url(database), data, env);
         let install = Install::open(&config.data).unwrap();
-        let app = App::new(config, install, Db::new(database)).unwrap();
+        let log = Arc::new(Store::open(&config.data).unwrap());
+        let app = App::new(config, install, Db::new(database), log).unwrap();
         let client = TestClient::new(routes::all(&app));
         TestConsole {
             heart: Heart::new(app.clone()),

@@ -7,6 +7,7 @@ pub mod queries;
 use poem::web::{Data, Path};
 use poem::{Response, handler};
 
+use super::address::Reach;
 use super::missing;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -56,11 +57,18 @@ async fn create(hx: Hx, _viewer: Viewer, app: Data<&App>, Path(install_id): Path
 async fn look(app: &App, due: &Due, kind: &str) -> Result<(), Error> {
     let verdict = match due.address.is_empty() {
         true => Verdict::of(Outcome::None),
-        false => probe::judge(&due.address, &due.install_id).await,
+        false => probe::judge(&due.address, &due.install_id, reach(app)).await,
     };
     let mut conn = app.db.conn().await?;
     queries::record(&mut conn, due, (kind, &app.install.id), &verdict).await?;
     Ok(())
+}
+
+fn reach(app: &App) -> Reach {
+    match app.config.check_private {
+        true => Reach::All,
+        false => Reach::Public,
+    }
 }
 
 /// What the page asks of a check.

@@ -13,7 +13,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value as Json;
 
-use crate::clusters::address::is_forbidden;
+use crate::clusters::address::Reach;
 use crate::i18n::Text;
 use crate::install::is_install_id;
 
@@ -138,11 +138,11 @@ impl Verdict {
 }
 
 /// Asks `<address>/identity`, at most five seconds long.
-pub async fn judge(address: &str, expected: &str) -> Verdict {
-    if literal(address).is_some_and(is_forbidden) {
+pub async fn judge(address: &str, expected: &str, reach: Reach) -> Verdict {
+    if literal(address).is_some_and(|address| !reach.allows(address)) {
         return Verdict::of(Outcome::Forbidden);
     }
-    let answer = match json(&format!("{address}/identity")).await {
+    let answer = match json(&format!("{address}/identity"), reach).await {
         Ok(answer) => answer,
         Err(verdict) => return verdict,
     };
@@ -156,7 +156,7 @@ pub async fn judge(address: &str, expected: &str) -> Verdict {
             _ => Verdict::of(Outcome::NotMuster),
         },
         // Jpom knows no such address, or answers everything with its page.
-        other => match json(&format!("{address}/check-system")).await {
+        other => match json(&format!("{address}/check-system"), reach).await {
             Ok(Ok(told)) if told["code"] == 200 && told["data"].get("routerBase").is_some() => {
                 Verdict::of(Outcome::Jpom)
             }
@@ -176,8 +176,8 @@ fn literal(address: &str) -> Option<IpAddr> {
 }
 
 /// The JSON of an answer, or in words what it is instead; no answer at all is a verdict.
-async fn json(address: &str) -> Result<Result<Json, String>, Verdict> {
-    let client = client().map_err(|cause| Verdict::because(Outcome::Unreachable, cause))?;
+async fn json(address: &str, reach: Reach) -> Result<Result<Json, String>, Verdict> {
+    let client = client(reach).map_err(|cause| Verdict::because(Outcome::Unreachable, cause))?;
     let answer = client.get(address).send().await.map_err(|error| failed(&error))?;
     if !answer.status().is_success() {
         return Ok(Err(format!("HTTP {}", answer.status().as_u16())));
@@ -226,10 +226,15 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
     }
 }
 
-/// One for all looks. The certificates are those the system trusts.
-fn client() -> Result<&'static Client, String> {
-    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
-    let made = CLIENT.get_or_init(|| {
+/// One for all looks of a reach. The certificates are those the system trusts.
+fn client(reach: Reach) -> Result<&'static Client, String> {
+    static CLIENTS: [OnceLock<Result<Client, String>>; 2] = [const { OnceLock::new() }; 2];
+    let [all, public] = &CLIENTS;
+    let made = match reach {
+        Reach::All => all,
+        Reach::Public => public,
+    };
+    let made = made.get_or_init(|| {
         // Another one may be there already; any will do.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -238,7 +243,7 @@ fn client() -> Result<&'static Client, String> {
             .no_proxy()
             .pool_max_idle_per_host(0)
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Judging)
+            .dns_resolver(Judging(reach))
             .build();
         client.map_err(|error| error.to_string())
     });
@@ -248,7 +253,7 @@ fn client() -> Result<&'static Client, String> {
 /// Resolves names, and hands on only addresses where a cluster can be. What it returns is what is connected to, so a name
 /// that leads elsewhere a moment later gains nothing.
 #[derive(Debug)]
-struct Judging;
+struct Judging(Reach);
 
 #[derive(Debug)]
 struct Forbidden;
@@ -263,18 +268,19 @@ impl StdError for Forbidden {}
 
 impl Resolve for Judging {
     fn resolve(&self, name: Name) -> Resolving {
+        let reach = self.0;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let judged = allowed(found)?;
+            let judged = allowed(found, reach)?;
             Ok(Box::new(judged.into_iter()) as Addrs)
         })
     }
 }
 
-fn allowed(found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Forbidden> {
-    match found.iter().any(|address| is_forbidden(address.ip())) {
-        true => Err(Forbidden),
-        false => Ok(found),
+fn allowed(found: Vec<SocketAddr>, reach: Reach) -> Result<Vec<SocketAddr>, Forbidden> {
+    match found.iter().all(|address| reach.allows(address.ip())) {
+        true => Ok(found),
+        false => Err(Forbidden),
     }
 }
 
@@ -286,16 +292,20 @@ mod tests {
     fn one_forbidden_address_of_a_name_is_enough() {
         let good: SocketAddr = "10.0.0.1:0".parse().unwrap();
         let bad: SocketAddr = "169.254.169.254:0".parse().unwrap();
-        assert!(allowed(vec![good]).is_ok());
-        assert!(allowed(vec![good, bad]).is_err());
+        assert!(allowed(vec![good], Reach::All).is_ok());
+        assert!(allowed(vec![good], Reach::Public).is_err());
+        assert!(allowed(vec![good, bad], Reach::All).is_err());
     }
 
     #[tokio::test]
     async fn an_address_that_is_a_number_needs_no_name() {
-        assert_eq!(judge("http://169.254.169.254", "").await.outcome, Outcome::Forbidden);
-        assert_eq!(
-            judge("http://[::ffff:169.254.169.254]:80", "").await.outcome,
-            Outcome::Forbidden
-        );
+        for (address, reach) in [
+            ("http://169.254.169.254", Reach::All),
+            ("http://[::ffff:169.254.169.254]:80", Reach::All),
+            ("http://127.0.0.1:9", Reach::Public),
+            ("http://localhost:9", Reach::Public),
+        ] {
+            assert_eq!(judge(address, "", reach).await.outcome, Outcome::Forbidden, "{address}");
+        }
     }
 }

@@ -54,6 +54,7 @@ actions! {
     KeyCreate "key_create" "action.key_create",
     KeyRotate "key_rotate" "action.key_rotate",
     KeyForget "key_forget" "action.key_forget",
+    SettingsUpdate "settings_update" "action.settings_update",
     Refused "refused" "action.refused",
 }
 

@@ -330,6 +330,8 @@ fn field(name: &str) -> Text {
         "token" => Text::new("audit.token"),
         "fingerprint" => Text::new("audit.fingerprint"),
         "secrets" => Text::new("audit.secrets"),
+        "how" => Text::new("audit.how"),
+        "version" => Text::new("audit.version"),
         _ => Text::new("audit.plain").with("value", name),
     }
 }
@@ -344,6 +346,7 @@ fn value(field: &str, value: &str) -> Text {
         ("reason", "clusters.still_has_groups") => Some(Text::new("clusters.still_has_groups")),
         ("reason", "clusters.beat_meanwhile") => Some(Text::new("clusters.beat_meanwhile")),
         ("reason", "clusters.type_the_name") => Some(Text::new("clusters.type_the_name")),
+        ("how", "by_hand") => Some(Text::new("audit.by_hand")),
         ("reason", "wrong") => Some(Text::new("reason.wrong")),
         ("reason", "wrong_code") => Some(Text::new("reason.wrong_code")),
         ("reason", "disabled") => Some(Text::new("reason.disabled")),

@@ -7,11 +7,16 @@ use clap::ValueEnum;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Full, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::install::Install;
+
+pub mod store;
+
+pub use store::{Filter, Line, Store};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -22,37 +27,40 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log on standard error. Called once, by a command; a second call changes nothing.
-pub fn start(format: LogFormat, install: &Arc<Install>) {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
-    // A second subscriber cannot be set; the first one then goes on.
-    let _ = match format {
+/// Starts the log on standard error and in the store. Called once, by a command; a second call changes nothing.
+pub fn start(format: LogFormat, install: &Arc<Install>, store: &Arc<Store>) {
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let to_stderr = match format {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
             let line = TextLine {
                 install: install.clone(),
                 inner: Format::default().with_target(false),
             };
-            builder
-                .with_ansi(ansi)
-                .event_format(line)
-                .finish()
-                .with(wanted())
-                .try_init()
+            stderr.with_ansi(ansi).event_format(line).boxed()
         }
         LogFormat::Json => {
             let line = JsonLine {
                 install: install.clone(),
                 inner: Format::default().json().flatten_event(true),
             };
-            builder
-                .fmt_fields(JsonFields::new())
-                .event_format(line)
-                .finish()
-                .with(wanted())
-                .try_init()
+            stderr.fmt_fields(JsonFields::new()).event_format(line).boxed()
         }
     };
+    let writer = store::Writer(store.clone());
+    let to_store = tracing_subscriber::fmt::layer()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .event_format(TextLine {
+            install: install.clone(),
+            inner: Format::default().with_target(false).without_time(),
+        });
+    // A second subscriber cannot be set; the first one then goes on.
+    let _ = tracing_subscriber::registry()
+        .with(wanted())
+        .with(to_stderr)
+        .with(to_store)
+        .try_init();
 }
 
 /// What the web framework says of its own starting and stopping is said by the server, too.
@@ -64,15 +72,16 @@ fn wanted() -> Targets {
 
 /// `7a175577/5c1e 2026-11-24T08:00:00Z INFO …`: the first digits of install id and boot id; the first lines after a start
 /// have both in full.
-struct TextLine {
+struct TextLine<T> {
     install: Arc<Install>,
-    inner: Format<Full>,
+    inner: Format<Full, T>,
 }
 
-impl<S, N> FormatEvent<S, N> for TextLine
+impl<S, N, T> FormatEvent<S, N> for TextLine<T>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    T: FormatTime,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (install_id, boot_id) = (&self.install.id, self.install.boot_id());

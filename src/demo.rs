@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clusters::queries;
-use crate::config::{Config, Database};
+use crate::config::{CLUSTER_ID, Config, DEFAULT_FILE, Database, FILE_NAME, HEART_SECOND, change};
 use crate::db::Db;
 use crate::db::embedded::{Keeper, Options, stop_orphan};
 use crate::error::{Error, Result};
@@ -179,6 +179,7 @@ async fn start(
 ) -> Result<()> {
     let key = master_key(data)?;
     for member in members {
+        write_settings(member)?;
         children.push(spawn(member, database, &key, lang)?);
     }
     for (member, child) in members.iter().zip(children.iter_mut()) {
@@ -211,6 +212,21 @@ async fn start(
     say(lang, &text.with("name", NAME));
     say(lang, &Text::new("demo.hint"));
     Ok(())
+}
+
+/// Cluster id and interval stand in the file, so that they can be changed in the console.
+fn write_settings(member: &Member) -> Result<()> {
+    drop(install::lock(&member.data)?);
+    let path = member.data.join(FILE_NAME);
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut text = if before.is_empty() { DEFAULT_FILE } else { &before }.to_owned();
+    for (key, value) in [(CLUSTER_ID, member.letter), (HEART_SECOND, HEART_SECONDS)] {
+        text = change::add(&text, key, value).map_err(Error::Invalid)?;
+    }
+    match text == before {
+        true => Ok(()),
+        false => install::write_private(&path, &text),
+    }
 }
 
 /// Both servers need the same key; it stays with the demo's state.
@@ -262,8 +278,6 @@ fn spawn(member: &Member, database: &Database, key: &str, lang: Lang) -> Result<
         ])
         .arg("--data")
         .arg(&member.data)
-        .env("JPOM_CLUSTER_ID", member.letter)
-        .env("JPOM_CLUSTER_HEART_SECOND", HEART_SECONDS)
         .env(
             "JPOM_DB_URL",
             format!("mysql://{}:{}/{}", database.host, database.port, database.name),

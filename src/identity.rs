@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::clusters::roll;
+use crate::clusters::roll::{self, Holder};
 use crate::config::{Config, Place};
 use crate::db::{self, Db, migrations};
 use crate::error::{Error, Result};
@@ -24,11 +24,18 @@ enum Action {
     /// Print this install's id
     Show,
     /// Become a new cluster; the old INSTALL.json is kept beside the new one
-    New,
+    New {
+        /// Check everything and say what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Become a cluster whose data directory was lost; it must not be alive
     Adopt {
         /// 32 hex digits, as the cluster list shows them
         install_id: String,
+        /// Check everything and say what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -44,18 +51,32 @@ pub async fn run(args: Identity) -> Result<Text> {
             let id = install::read(&config.data)?;
             Ok(Text::new("identity.show").with("id", id).with("path", path.display()))
         }
-        Action::New => {
+        Action::New { dry_run } => {
             let _lock = install::lock(&config.data)?;
+            if dry_run {
+                return Ok(would(Text::new("identity.would_new"), &config));
+            }
             let old = install::read(&config.data).ok();
             let kept = install::keep_aside(&config.data)?;
             let id = install::write_new(&config.data)?;
             Ok(changed(Text::new("identity.new"), &id, old.as_deref(), kept))
         }
-        Action::Adopt { install_id } => adopt(&config, &install_id).await,
+        Action::Adopt { install_id, dry_run } => adopt(&config, &install_id, dry_run).await,
     }
 }
 
-async fn adopt(config: &Config, install_id: &str) -> Result<Text> {
+/// What would be done about the file that is there.
+fn would(text: Text, config: &Config) -> Text {
+    let path = config.data.join(FILE_NAME);
+    let kept = match (install::read(&config.data), path.exists()) {
+        (Ok(old), _) => Text::new("identity.would_keep").with("old", old),
+        (Err(_), true) => Text::new("identity.would_keep_broken").with("path", path.display()),
+        (Err(_), false) => Text::new("identity.none_before"),
+    };
+    text.with_text("kept", kept)
+}
+
+async fn adopt(config: &Config, install_id: &str, dry_run: bool) -> Result<Text> {
     if !is_install_id(install_id) {
         return Err(Error::Invalid(Text::new("identity.bad_id").with("id", install_id)));
     }
@@ -65,7 +86,15 @@ async fn adopt(config: &Config, install_id: &str) -> Result<Text> {
     if let Some(keeper) = keeper {
         keeper.stop().await;
     }
-    free?;
+    let holder = free?;
+    if dry_run {
+        let text = Text::new("identity.would_adopt").with("id", install_id);
+        let text = text
+            .with("name", &holder.name)
+            .with("host", &holder.host)
+            .with("path", &holder.data_path);
+        return Ok(would(text, config));
+    }
     // A directory whose file was lost or is broken has no id to speak of; whatever is there is kept.
     let old = install::read(&config.data).ok();
     let kept = install::keep_aside(&config.data)?;
@@ -74,7 +103,7 @@ async fn adopt(config: &Config, install_id: &str) -> Result<Text> {
 }
 
 /// Whether the database knows that cluster, and nobody lives under its id.
-async fn may_adopt(db: &Db, install_id: &str) -> Result<()> {
+async fn may_adopt(db: &Db, install_id: &str) -> Result<Holder> {
     migrations::run(db).await?;
     let mut conn = db.own_conn().await?;
     let Some(holder) = roll::holder(&mut conn, install_id).await? else {
@@ -85,7 +114,7 @@ async fn may_adopt(db: &Db, install_id: &str) -> Result<()> {
     let key = match holder.removed_at {
         Some(_) => "identity.removed",
         None if holder.state.is_alive() => "identity.alive",
-        None => return Ok(()),
+        None => return Ok(holder),
     };
     let text = Text::new(key).with("id", install_id).with("host", &holder.host);
     Err(Error::Conflict(text.with("path", &holder.data_path)))

@@ -346,3 +346,33 @@ fn without(source: &str, from: &str, to: &str) -> String {
     }
     kept + rest
 }
+
+#[test]
+fn the_tests_that_the_requirements_name_exist() {
+    let tests: String = [files("tests", ".rs"), files("src", ".rs")]
+        .concat()
+        .into_iter()
+        .map(|(_, source)| source)
+        .collect();
+    let table = std::fs::read_to_string("docs/requirements.md").unwrap();
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| R") || line.starts_with("| W"));
+    let (mut named, mut offences) = (0, Vec::new());
+    for row in rows {
+        let shown_by = row.rsplit("| ").next().unwrap_or_default();
+        for name in shown_by
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| !name.contains('/'))
+        {
+            named += 1;
+            if !tests.contains(&format!("fn {name}()")) {
+                offences.push(format!("docs/requirements.md names {name}, which is no test"));
+            }
+        }
+    }
+    assert!(named > 50, "the table is written in another way now");
+    none(&offences);
+}

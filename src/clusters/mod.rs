@@ -12,6 +12,7 @@ mod registration;
 mod removal;
 mod rival;
 pub mod roll;
+mod succession;
 pub mod transitions;
 pub mod wanted;
 
@@ -46,6 +47,7 @@ pub fn routes() -> Vec<Address> {
         edit::routes(),
         removal::routes(),
         registration::routes(),
+        succession::routes(),
         check::routes(),
     ]
     .into_iter()

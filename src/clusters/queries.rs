@@ -61,6 +61,9 @@ pub struct Details {
     pub is_alive: bool,
     pub duplicate_host: String,
     pub duplicate_path: String,
+    /// It has no workspaces, and clusters that were silent before it came still have some, or groups: it may be one of
+    /// them without its `INSTALL.json`.
+    pub may_succeed: bool,
 }
 
 /// How many clusters are in each state, whatever state is asked for.
@@ -109,7 +112,13 @@ pub async fn by_install_id(conn: &mut Conn, install_id: &str) -> mysql_async::Re
     let sql = format!(
         "select {ROW}, {STATE} as state, {WORST} as `check`, data_path, pid, boot_id, started_at, beat_seq, beats, {AGE} as age_us, \
          {LIVENESS} in ('online', 'late') as is_alive, \
-         duplicate_host, duplicate_path from cluster where install_id = ? and removed_at is null"
+         duplicate_host, duplicate_path, \
+         not exists (select 1 from workspace w where w.install_id = cluster.install_id) and exists (select 1 \
+         from cluster d where d.removed_at is null and d.install_id <> cluster.install_id \
+         and coalesce(d.beat_at, d.created_at) < cluster.created_at and {LIVENESS} not in ('online', 'late') \
+         and (exists (select 1 from workspace w where w.install_id = d.install_id) \
+         or exists (select 1 from cluster_group b where b.install_id = d.install_id))) as may_succeed \
+         from cluster where install_id = ? and removed_at is null"
     );
     let row: Option<mysql_async::Row> = conn.exec_first(sql, (install_id,)).await?;
     Ok(row.map(|row| (mysql_async::from_row(row.clone()), mysql_async::from_row(row))))
@@ -218,6 +227,48 @@ pub async fn remove(tx: &mut Transaction<'_>, install_id: &str, by: &str) -> mys
     tx.exec_drop(
         "update cluster set removed_at = utc_timestamp(6), removed_by = ?, boot_id = '' where install_id = ?",
         (by, install_id),
+    )
+    .await
+}
+
+/// A cluster that is not alive, and what is bound to it.
+#[derive(Debug, Clone, FromRow)]
+pub struct Predecessor {
+    pub install_id: String,
+    pub name: String,
+    pub host: String,
+    pub data_path: String,
+    pub address: String,
+    pub state: State,
+    pub beat_at: Option<NaiveDateTime>,
+    pub beat_seq: u64,
+    pub workspaces: u64,
+    pub groups: u64,
+}
+
+/// Fifty at most: first those of the same place, then those with most bound to them.
+pub async fn predecessors(
+    conn: &mut Conn,
+    install_id: &str,
+    (host, data_path): (&str, &str),
+) -> mysql_async::Result<Vec<Predecessor>> {
+    let sql = format!(
+        "select install_id, name, host, data_path, address, {STATE} as state, beat_at, beat_seq, \
+         (select count(*) from workspace w where w.install_id = cluster.install_id) as workspaces, \
+         (select count(*) from cluster_group b where b.install_id = cluster.install_id) as `groups` \
+         from cluster where removed_at is null and install_id <> ? and {STATE} not in ('online', 'late', 'duplicate') \
+         order by host = ? and data_path = ? desc, workspaces + `groups` desc, beat_at desc, install_id limit 50"
+    );
+    conn.exec(sql, (install_id, host, data_path)).await
+}
+
+/// Gives a cluster the name and the address of another.
+pub async fn inherit(tx: &mut Transaction<'_>, from: &str, heir: &str, by: &str) -> mysql_async::Result<()> {
+    tx.exec_drop(
+        "update cluster heir join cluster old on old.install_id = ? set heir.name = old.name, \
+         heir.address = if(old.address = '', heir.address, old.address), heir.modified_by = ?, \
+         heir.modified_at = utc_timestamp(6), heir.row_version = heir.row_version + 1 where heir.install_id = ?",
+        (from, by, heir),
     )
     .await
 }

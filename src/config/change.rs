@@ -35,6 +35,18 @@ pub fn set(yaml: &str, key: &str, value: &str) -> Result<String, Text> {
     }
 }
 
+/// [`set`], for a key that has no value yet; the text as it is for one that has.
+///
+/// # Errors
+/// As [`set`].
+pub fn add(yaml: &str, key: &str, value: &str) -> Result<String, Text> {
+    let known = scalars(yaml, Path::new("")).map_err(|problem| problem.text)?;
+    match known.iter().any(|scalar| scalar.key == key) {
+        true => Ok(yaml.to_owned()),
+        false => set(yaml, key, value),
+    }
+}
+
 fn replaced(yaml: &str, found: &Scalar, value: &str) -> String {
     let mut changed = yaml.to_owned();
     changed.replace_range(found.range.clone(), value);

@@ -234,7 +234,21 @@ impl Reader {
     /// # Errors
     /// All that is wrong, in the order of the keys.
     pub fn judge(&self, yaml: &str) -> Result<Config, Vec<Problem>> {
+        self.assemble(self.source.clone(), yaml)
+    }
+
+    /// [`Reader::judge`], also of values that do not count because a flag or the environment goes first.
+    ///
+    /// # Errors
+    /// As [`Reader::judge`].
+    pub fn judge_all(&self, yaml: &str) -> Result<Config, Vec<Problem>> {
         let mut source = self.source.clone();
+        source.file_first = true;
+        self.assemble(source, yaml)?;
+        self.judge(yaml)
+    }
+
+    fn assemble(&self, mut source: Source, yaml: &str) -> Result<Config, Vec<Problem>> {
         let file = self.path().map_err(|problem| vec![problem])?;
         source.add_text(&file, yaml).map_err(|problem| vec![problem])?;
         let names = KEYS.map(|(key, _)| key);

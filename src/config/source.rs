@@ -88,6 +88,8 @@ pub(super) struct Source {
     flags: Vec<Found>,
     env: BTreeMap<String, String>,
     file: Vec<Found>,
+    /// Turns the order round, to judge what the file says even where it does not count.
+    pub file_first: bool,
 }
 
 impl Source {
@@ -107,6 +109,7 @@ impl Source {
             flags: flags.into_iter().flatten().collect(),
             env: env.into_iter().collect(),
             file: Vec::new(),
+            file_first: false,
         }
     }
 
@@ -114,7 +117,10 @@ impl Source {
     pub fn get(&self, key: &str) -> Option<Found> {
         let flag = self.flags.iter().find(|found| found.key == key).cloned();
         let file = || self.file.iter().rfind(|found| found.key == key).cloned();
-        flag.or_else(|| self.in_environment(key)).or_else(file)
+        match self.file_first {
+            true => file().or(flag).or_else(|| self.in_environment(key)),
+            false => flag.or_else(|| self.in_environment(key)).or_else(file),
+        }
     }
 
     /// `JPOM_CLUSTER_HEART_SECOND`, Spring's `JPOM_CLUSTER_HEARTSECOND`, or the key itself as in Docker's env files.

@@ -142,34 +142,25 @@ async fn search(app: &App, filter: Filter, most: usize) -> Result<Vec<Line>> {
 /// `GET /log/live`: what comes after a line, as server-sent events; each says the line's number, so that a browser that
 /// was away goes on where it was.
 #[handler]
-async fn watch(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
+fn watch(hx: Hx, app: Data<&App>, req: &Request) -> Response {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
     let resumed = req.header("Last-Event-ID").and_then(|id| id.parse().ok());
     let after = resumed.or(wanted.after).unwrap_or_else(|| *app.log.news().borrow());
-    let behind = match app.log.after(after, &wanted.filter) {
-        Some(_) => VecDeque::new(),
-        // Further back than memory goes.
-        None => {
-            let found = search(&app, wanted.filter.clone(), CAUGHT_UP).await?;
-            found.into_iter().filter(|line| line.at_us > after).collect()
-        }
-    };
     let stream = Stream {
         hx,
         app: app.clone(),
         filter: wanted.filter,
         after,
-        waiting: behind,
         until: Instant::now() + STREAM,
         is_new: true,
     };
     let events = stream::unfold(stream, |stream| async move { stream.next().await });
-    Ok(Response::builder()
+    Response::builder()
         .content_type("text/event-stream; charset=utf-8")
         .header(header::CACHE_CONTROL, "no-store")
         // Asks nginx to pass events on as they come.
         .header("X-Accel-Buffering", "no")
-        .body(Body::from_bytes_stream(events)))
+        .body(Body::from_bytes_stream(events))
 }
 
 struct Stream {
@@ -177,7 +168,6 @@ struct Stream {
     app: App,
     filter: Filter,
     after: u64,
-    waiting: VecDeque<Line>,
     until: Instant,
     is_new: bool,
 }
@@ -191,12 +181,12 @@ impl Stream {
         let pause = Instant::now() + SILENCE;
         loop {
             let last = *news.borrow_and_update();
-            if self.waiting.is_empty() {
-                self.waiting = self.app.log.after(self.after, &self.filter).unwrap_or_default().into();
-            }
-            if !self.waiting.is_empty() {
-                let events = self.events();
-                return Some((events, self));
+            match self.later().await {
+                Ok(lines) if lines.is_empty() => {}
+                lines => {
+                    let events = lines.and_then(|lines| self.events(&lines));
+                    return Some((events.map_err(std::io::Error::other), self));
+                }
             }
             self.after = self.after.max(last);
             if Instant::now() >= self.until {
@@ -210,11 +200,21 @@ impl Stream {
         }
     }
 
-    fn events(&mut self) -> std::io::Result<String> {
+    /// From memory, or from the files when it does not go back that far.
+    async fn later(&self) -> Result<Vec<Line>> {
+        if let Some(lines) = self.app.log.after(self.after, &self.filter) {
+            return Ok(lines);
+        }
+        let mut found = search(&self.app, self.filter.clone(), CAUGHT_UP).await?;
+        found.retain(|line| line.at_us > self.after);
+        Ok(found)
+    }
+
+    fn events(&mut self, lines: &[Line]) -> Result<String> {
         let mut events = String::new();
-        for line in self.waiting.drain(..) {
+        for line in lines {
             self.after = line.at_us;
-            let html = self.hx.piece(&OneLine { line: &line }).map_err(std::io::Error::other)?;
+            let html = self.hx.piece(&OneLine { line })?;
             let html = html.replace(['\r', '\n'], " ");
             events.push_str(&format!("id: {}\ndata: {html}\n\n", line.at_us));
         }

@@ -136,11 +136,18 @@ async fn nothing_is_cut_off_at_phone_width() {
     let long = "名".repeat(50);
     let sql = "update cluster set name = ?, address = concat('https://', repeat('a', 240)), host = repeat('h', 200)";
     a.conn().await.exec_drop(sql, (&long,)).await.unwrap();
+    a.app.log.write(&format!("7a175577/5c1e ERROR {}", "x".repeat(500)));
     let page = Browser::start(Look::Phone).await;
     page.arrive_as(&address, &a.visitor).await;
     for path in [
         "/clusters".to_owned(),
         format!("/clusters/{}", a.id()),
+        format!("/clusters/{}/edit", a.id()),
+        format!("/clusters/{}/removal", a.id()),
+        format!("/clusters/{}/succession", a.id()),
+        "/groups".to_owned(),
+        "/settings".to_owned(),
+        "/log".to_owned(),
         "/nowhere".to_owned(),
     ] {
         page.goto(&format!("{address}{path}")).await;
@@ -197,6 +204,9 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
                 "/clusters".to_owned(),
                 "/clusters?name=none".to_owned(),
                 format!("/clusters/{}", a.id()),
+                format!("/clusters/{}/succession", a.id()),
+                "/settings".to_owned(),
+                "/log".to_owned(),
                 "/x".to_owned(),
             ] {
                 page.goto(&format!("{address}{path}")).await;
@@ -212,6 +222,7 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
 async fn everything_works_without_javascript() {
     let (a, address, _site) = reachable().await;
     a.add_rows(30).await;
+    std::fs::write(a.data.path().join("application.yml"), "# settings\n").unwrap();
     let page = Browser::start(Look::NoScript).await;
     page.arrive_as(&address, &a.visitor).await;
     page.goto(&format!("{address}/clusters")).await;
@@ -223,6 +234,13 @@ async fn everything_works_without_javascript() {
     page.click(".top-end details.menu > summary").await;
     page.click("button[name=lang][value='zh-CN']").await;
     page.has("html[lang='zh-CN'] #cluster-facts").await;
+    // The settings: looked at, then saved.
+    page.goto(&format!("{address}/settings")).await;
+    page.type_into("#f-heart_second", "5\n").await;
+    page.has("#settings .diff-new").await;
+    page.click("#settings .btn-primary").await;
+    page.has("#flash.notice-good").await;
+    assert_eq!(a.app.heart_seconds(), 530, "a five typed before the thirty");
     page.close().await;
 }
 

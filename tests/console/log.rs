@@ -32,7 +32,7 @@ fn ids(events: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn r28_the_log_is_shown_and_filtered_by_level_and_text() {
+async fn the_log_is_shown_and_filtered_by_level_and_text() {
     let a = TestConsole::start().await;
     a.get("/log").await.shows("Nothing logged yet");
     a.app.log.write("7a175577/5c1e  INFO all is well");
@@ -115,7 +115,7 @@ async fn the_stream_goes_on_where_a_browser_was() {
 }
 
 #[tokio::test]
-async fn r27_the_conflict_line_can_be_found_in_the_console() {
+async fn the_conflict_line_can_be_found_in_the_console() {
     let a = TestConsole::start().await;
     a.set("name = '默认集群'").await;
     let mut process = Process::spawn(

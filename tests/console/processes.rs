@@ -430,6 +430,9 @@ async fn identity_commands_say_what_they_did_and_keep_the_old_id() {
     muster::install::write_new(data.path()).unwrap();
     let first = muster::install::read(data.path()).unwrap();
     assert!(run(&["show"]).1.contains(&first));
+    let (done, said) = run(&["new", "--dry-run"]);
+    assert!(done && said.contains("Dry run") && said.contains(&first), "{said}");
+    assert_eq!(muster::install::read(data.path()).unwrap(), first);
     let (done, said) = run(&["new"]);
     let second = muster::install::read(data.path()).unwrap();
     assert!(
@@ -438,6 +441,9 @@ async fn identity_commands_say_what_they_did_and_keep_the_old_id() {
     );
     assert!(!run(&["adopt", "nonsense"]).0);
     assert!(!run(&["adopt", &first]).0, "that cluster is not in the database");
+    let (done, said) = run(&["adopt", "--dry-run", &lost]);
+    assert!(done && said.contains("Dry run") && said.contains(&second), "{said}");
+    assert_eq!(muster::install::read(data.path()).unwrap(), second);
     let (done, said) = run(&["adopt", &lost]);
     assert!(done, "{said}");
     assert_eq!(muster::install::read(data.path()).unwrap(), lost);

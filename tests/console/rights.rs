@@ -48,6 +48,8 @@ const TABLE: &str = "
     POST /clusters/:install_id/removal           super
     POST /clusters/:install_id/removal/groups    super
     POST /clusters/:install_id/removal/workspaces super
+    GET  /clusters/:install_id/succession        super
+    POST /clusters/:install_id/succession        super
     POST /registration                           super
     GET  /settings                               system
     POST /settings                               system person

@@ -64,7 +64,7 @@ async fn look(watcher: &Watcher, app: &App) {
 }
 
 #[tokio::test]
-async fn r29_r30_the_page_shows_the_files_path_and_text_and_every_key() {
+async fn the_page_shows_the_files_path_and_text_and_every_key() {
     let a = with_file(DEFAULT_FILE).await;
     let page = a.get("/settings").await;
     page.shows(&a.data.path().join("application.yml").display().to_string());
@@ -82,7 +82,7 @@ async fn r29_r30_the_page_shows_the_files_path_and_text_and_every_key() {
 }
 
 #[tokio::test]
-async fn r25_r29_changing_the_id_keeps_comments_and_counts_at_once() {
+async fn changing_the_id_keeps_comments_and_counts_at_once() {
     let mut a = with_file(DEFAULT_FILE).await;
     let page = a.get("/settings").await;
     let seen = page.value("input[name=seen]");
@@ -135,7 +135,7 @@ async fn r25_r29_changing_the_id_keeps_comments_and_counts_at_once() {
 }
 
 #[tokio::test]
-async fn r50_a_longer_interval_is_written_first_and_a_shorter_one_speeds_up_first() {
+async fn a_longer_interval_is_written_first_and_a_shorter_one_speeds_up_first() {
     let mut a = TestConsole::start().await;
     let interval = "select interval_s from cluster";
     let change = |seconds: u32| {
@@ -195,7 +195,7 @@ async fn a_real_server_takes_up_a_file_changed_by_hand_without_a_restart() {
 }
 
 #[tokio::test]
-async fn w54_what_is_wrong_is_said_with_its_line_and_nothing_is_saved() {
+async fn what_is_wrong_is_said_with_its_line_and_nothing_is_saved() {
     let a = with_file(DEFAULT_FILE).await;
     for (text, says) in [
         (
@@ -366,6 +366,13 @@ async fn what_a_flag_or_the_environment_decides_says_so() {
     );
     save(&a, "jpom:\n  cluster:\n    id: OTHER\nserver:\n  port: 4000\n").await;
     assert_eq!(a.app.cluster_id(), "ENV");
+    let wrong = save(&a, "jpom:\n  cluster:\n    id: a b\n").await;
+    wrong.shows("Line 3:");
+    assert_eq!(
+        wrong.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "wrong even where it does not count"
+    );
     a.get("/settings")
         .await
         .shows("server.port 2122 default After a restart 4000");

@@ -45,6 +45,7 @@ actions! {
     ClusterState "cluster_state" "action.cluster_state",
     ClusterUpdate "cluster_update" "action.cluster_update",
     ClusterRemove "cluster_remove" "action.cluster_remove",
+    ClusterSucceed "cluster_succeed" "action.cluster_succeed",
     ClusterRegister "cluster_register" "action.cluster_register",
     WorkspaceBind "workspace_bind" "action.workspace_bind",
     GroupCreate "group_create" "action.group_create",

@@ -331,6 +331,7 @@ fn field(name: &str) -> Text {
         "fingerprint" => Text::new("audit.fingerprint"),
         "secrets" => Text::new("audit.secrets"),
         "how" => Text::new("audit.how"),
+        "from" => Text::new("audit.taken_from"),
         "version" => Text::new("audit.version"),
         _ => Text::new("audit.plain").with("value", name),
     }

@@ -42,7 +42,7 @@ impl Draft {
         if former.starts_with('\u{feff}') && !text.starts_with('\u{feff}') {
             text.insert(0, '\u{feff}');
         }
-        let config = app.config.reader.judge(&text)?;
+        let config = app.config.reader.judge_all(&text)?;
         if let Some(files) = &config.tls {
             files.check().map_err(|error| without_line(&error))?;
         }

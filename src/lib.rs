@@ -55,7 +55,7 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 8] = [
+const _: [&str; 9] = [
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
@@ -64,4 +64,5 @@ const _: [&str; 8] = [
     include_str!("people/texts.yml"),
     include_str!("system/texts.yml"),
     include_str!("web/texts.yml"),
+    include_str!("workspaces/texts.yml"),
 ];

@@ -9,14 +9,20 @@ use poem::{EndpointExt, Response, Route, RouteMethod};
 use crate::app::App;
 use crate::people::People;
 use crate::people::access::Address;
-use crate::{clusters, groups, people, system, web};
+use crate::{clusters, groups, people, system, web, workspaces};
 
 /// Every address with who may use it.
 pub fn table() -> Vec<Address> {
-    [system::routes(), people::routes(), groups::routes(), clusters::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        system::routes(),
+        people::routes(),
+        groups::routes(),
+        workspaces::routes(),
+        clusters::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The whole site behind its base path.

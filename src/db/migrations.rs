@@ -63,6 +63,11 @@ pub const ALL: &[(&str, &str)] = &[
         "0018_address_check",
         include_str!("../../migrations/0018_address_check.sql"),
     ),
+    (
+        "0019_workspace_member",
+        include_str!("../../migrations/0019_workspace_member.sql"),
+    ),
+    ("0020_jump", include_str!("../../migrations/0020_jump.sql")),
 ];
 
 /// How long one server waits for another that migrates.

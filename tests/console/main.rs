@@ -28,3 +28,4 @@ mod throttle;
 mod tls;
 mod users;
 mod web;
+mod workspaces;

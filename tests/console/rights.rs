@@ -58,6 +58,17 @@ const TABLE: &str = "
     GET  /log                                    system
     GET  /log/live                               system
     GET  /log/download                           system
+    GET  /workspaces                             signed
+    POST /workspaces                             system
+    GET  /workspaces/new                         system
+    GET  /workspaces/:workspace_id               signed
+    POST /workspaces/:workspace_id               system
+    GET  /workspaces/:workspace_id/edit          system
+    POST /workspaces/bindings                    system
+    GET  /workspaces/:workspace_id/removal       super
+    POST /workspaces/:workspace_id/removal       super
+    POST /workspaces/:workspace_id/members       system person
+    POST /workspaces/:workspace_id/members/:account_id/removal system person
     GET  /groups                                 system
     POST /groups                                 system
     GET  /groups/panel                           system

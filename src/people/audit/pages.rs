@@ -268,6 +268,7 @@ impl Row {
         match self.object_kind.as_str() {
             "account" if role >= Role::SuperAdmin => Some(format!("/users/{}", self.object_id)),
             "group" if role >= Role::SystemAdmin => Some(format!("/groups/{}", self.object_id)),
+            "workspace" => Some(format!("/workspaces/{}", self.object_id)),
             "cluster" if role >= Role::SystemAdmin => Some(format!("/clusters/{}", self.object_id)),
             _ => None,
         }
@@ -331,6 +332,9 @@ fn field(name: &str) -> Text {
         "fingerprint" => Text::new("audit.fingerprint"),
         "secrets" => Text::new("audit.secrets"),
         "how" => Text::new("audit.how"),
+        "member" => Text::new("audit.member"),
+        "folder" => Text::new("workspaces.folder"),
+        "description" => Text::new("workspaces.description"),
         "from" => Text::new("audit.taken_from"),
         "version" => Text::new("audit.version"),
         _ => Text::new("audit.plain").with("value", name),
@@ -348,6 +352,7 @@ fn value(field: &str, value: &str) -> Text {
         ("reason", "clusters.beat_meanwhile") => Some(Text::new("clusters.beat_meanwhile")),
         ("reason", "clusters.type_the_name") => Some(Text::new("clusters.type_the_name")),
         ("how", "by_hand") => Some(Text::new("audit.by_hand")),
+        ("reason", "workspaces.default_stays") => Some(Text::new("workspaces.default_stays")),
         ("reason", "wrong") => Some(Text::new("reason.wrong")),
         ("reason", "wrong_code") => Some(Text::new("reason.wrong_code")),
         ("reason", "disabled") => Some(Text::new("reason.disabled")),

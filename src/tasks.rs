@@ -13,6 +13,7 @@ use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
 use crate::error::{Error, Result};
+use crate::jumps;
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic;
@@ -103,6 +104,7 @@ pub async fn sweep(app: &App) -> Result<()> {
         let mut dropped = sessions::queries::sweep(&mut conn).await?;
         dropped += users::queries::sweep_browsers(&mut conn).await?;
         dropped += sign_in::throttle::sweep(&mut conn).await?;
+        dropped += jumps::queries::sweep(&mut conn).await?;
         if app.config.audit_days > 0 {
             dropped += audit::sweep(&mut conn, app.config.audit_days).await?;
         }

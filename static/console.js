@@ -54,6 +54,51 @@
   });
   on("keydown", (event) => { if (event.key === "Escape") closeMenus(null); });
 
+  // --- The switcher: a link to a page that drops down as a menu --------------------------------------------------------
+
+  const opener = byId("switch-open");
+  const sheet = byId("switch-sheet");
+  const entries = () => [...sheet.querySelectorAll("[role=menuitem]:not([disabled])")];
+  const closeSwitch = (refocus) => {
+    if (!sheet || sheet.hidden) return;
+    sheet.hidden = true;
+    opener.setAttribute("aria-expanded", false);
+    if (refocus) opener.focus();
+  };
+  const openSwitch = async () => {
+    const base = document.querySelector("form[data-base]").dataset.base;
+    const back = encodeURIComponent(location.pathname.slice(base.length) + location.search);
+    await htmx.ajax("GET", `${opener.dataset.switch}?back=${back}`, { target: sheet, swap: "innerHTML" });
+    sheet.hidden = false;
+    opener.setAttribute("aria-expanded", true);
+    (sheet.querySelector("input[type=search]") ?? entries()[0])?.focus();
+  };
+  on("click", (event) => {
+    if (!sheet || sheet.contains(event.target)) return;
+    const isOpener = opener.contains(event.target) && !event.ctrlKey && !event.metaKey;
+    if (isOpener && window.htmx && !document.querySelector("main #switch")) {
+      event.preventDefault();
+      if (sheet.hidden) openSwitch(); else closeSwitch(true);
+    } else closeSwitch(false);
+  });
+  on("keydown", (event) => {
+    if (!sheet || sheet.hidden) return;
+    const all = entries();
+    const at = all.indexOf(document.activeElement);
+    const inField = event.target.matches("input");
+    const go = (to) => { event.preventDefault(); all[(to + all.length) % all.length]?.focus(); };
+    if (event.key === "Escape" || event.key === "Tab" && !inField) closeSwitch(event.key === "Escape");
+    else if (event.key === "ArrowDown") go(at + 1);
+    else if (event.key === "ArrowUp") go(at < 0 ? -1 : at - 1);
+    else if (event.key === "Home" && !inField) go(0);
+    else if (event.key === "End" && !inField) go(-1);
+    else if (event.key.length === 1 && !inField && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const begins = (entry) => entry.textContent.trim().toLowerCase().startsWith(event.key.toLowerCase());
+      const next = [...all.slice(at + 1), ...all.slice(0, at + 1)].find(begins);
+      if (next) go(all.indexOf(next));
+    }
+  });
+
   // --- Filters ---------------------------------------------------------------------------------------------------
 
   // Half-typed pinyin is not a filter yet: wait until the characters are chosen.

@@ -8,6 +8,7 @@ use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Response, handler};
 
+use super::check::{self, queries::Due};
 use super::queries::{self, Editable};
 use super::{address, missing};
 use crate::app::App;
@@ -163,6 +164,11 @@ async fn update(
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
         if save(&mut tx, &app, &viewer, &page, row_version).await? {
             tx.commit().await?;
+            if page.address != page.saved.address {
+                // Whoever sets it wants to know, and to go there.
+                let (install_id, address) = (install_id.clone(), page.address.clone());
+                check::soon(&app, Due { install_id, address });
+            }
             return Ok(hx.done(&format!("/clusters/{install_id}"), "said.saved"));
         }
         tx.rollback().await?;

@@ -53,6 +53,8 @@ pub struct Address {
     pub is_in_person: bool,
     /// Also while this server may not work.
     is_always: bool,
+    /// A form that another cluster's page sends; it proves itself by what is in it.
+    pub is_from_elsewhere: bool,
 }
 
 pub fn get<E>(path: &'static str, access: Access, endpoint: E) -> Address
@@ -68,6 +70,7 @@ where
         is_same_for_all: false,
         is_in_person: false,
         is_always: false,
+        is_from_elsewhere: false,
     }
 }
 
@@ -112,19 +115,29 @@ impl Address {
         self
     }
 
+    /// Says that its form comes from a page of another origin, so that neither the origin nor a form token can be asked for:
+    /// what it may do must hang on a secret of its own.
+    #[must_use]
+    pub fn from_elsewhere(mut self) -> Address {
+        self.is_from_elsewhere = true;
+        self
+    }
+
     /// The handler behind everything a request to it passes through.
     pub fn mounted(self) -> BoxEndpoint<'static, Response> {
         let (access, path, is_same_for_all) = (self.access, self.path, self.is_same_for_all);
-        let is_in_person = self.is_in_person;
+        let door = Door {
+            access,
+            is_in_person: self.is_in_person,
+            is_from_elsewhere: self.is_from_elsewhere,
+        };
         let handler = Arc::new(match access {
             Access::Anyone => return self.unguarded(),
             Access::Guest => self.endpoint,
             _ if self.is_always => self.endpoint,
             _ => self.endpoint.around(page::paused).boxed(),
         });
-        let guarded = handler
-            .clone()
-            .around(move |next, req| guard((access, is_in_person), next, req));
+        let guarded = handler.clone().around(move |next, req| guard(door, next, req));
         let shown = guarded.around(page::starting).around(page::errors);
         let asked = shown.around(sessions::identify).boxed();
         let whole = match access.least().filter(|_| is_same_for_all) {
@@ -158,17 +171,21 @@ impl Endpoint for Either {
     }
 }
 
+/// What is asked at an address.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    access: Access,
+    is_in_person: bool,
+    is_from_elsewhere: bool,
+}
+
 /// Lets through who may, and of changes only those that a page of ours sent.
-async fn guard<E: Endpoint>(
-    (access, is_in_person): (Access, bool),
-    next: Arc<E>,
-    mut req: Request,
-) -> poem::Result<Response> {
+async fn guard<E: Endpoint>(door: Door, next: Arc<E>, mut req: Request) -> poem::Result<Response> {
     if let Some(Unknown(cause)) = req.data::<Unknown>() {
         return Err(Error::Unavailable(cause.clone().into()).into());
     }
     let viewer = req.data::<Viewer>().cloned();
-    if let Err(refusal) = judge(access, is_in_person, viewer.as_ref(), &req) {
+    if let Err(refusal) = judge(door, viewer.as_ref(), &req) {
         // Whoever has not signed in yet, or has nobody to sign in as, was refused nothing.
         if matches!(refusal, Error::Forbidden(_)) || bearer(&req).is_some() {
             record_refusal(&req, viewer.as_ref()).await?;
@@ -184,7 +201,7 @@ async fn guard<E: Endpoint>(
                 ..
             })
         );
-        if !by_token && !comes_from_our_page(&req, &form) {
+        if !by_token && !door.is_from_elsewhere && !comes_from_our_page(&req, &form) {
             record_refusal(&req, viewer.as_ref()).await?;
             return Err(Error::Forbidden(Text::new("error.csrf")).into());
         }
@@ -204,19 +221,19 @@ fn comes_from_our_page(req: &Request, form: &Form) -> bool {
 }
 
 /// Everything that can be said before the body is read.
-fn judge(access: Access, is_in_person: bool, viewer: Option<&Viewer>, req: &Request) -> Result<()> {
-    if let Some(least) = access.least() {
+fn judge(door: Door, viewer: Option<&Viewer>, req: &Request) -> Result<()> {
+    if let Some(least) = door.access.least() {
         let viewer = viewer.ok_or_else(|| sessions::nobody(req))?;
         if viewer.role < least {
             return Err(Error::Forbidden(
                 Text::new("error.role").with_text("role", least.name()),
             ));
         }
-        if is_in_person && matches!(viewer.proof, Proof::Token(_)) {
+        if door.is_in_person && matches!(viewer.proof, Proof::Token(_)) {
             return Err(Error::Forbidden(Text::new("error.in_person")));
         }
     }
-    match req.method().is_safe() || is_same_origin(req) {
+    match req.method().is_safe() || door.is_from_elsewhere || is_same_origin(req) {
         true => Ok(()),
         false => Err(Error::Forbidden(Text::new("error.origin"))),
     }

@@ -98,7 +98,7 @@ impl Hx {
     }
 
     /// [`Hx::see_other`] after a change; the page it leads to says so, once.
-    pub fn done(&self, path: &str, said: &'static str) -> Response {
+    pub fn done(&self, path: &str, said: &str) -> Response {
         let mut answer = self.see_other(path);
         self.set_said(&mut answer, said, 60);
         answer

@@ -61,6 +61,8 @@ pub struct Reader {
     pub is_super: bool,
     /// Proves that a form came from a page of ours.
     pub csrf: String,
+    /// How the others see this cluster: its state and the colour of that.
+    pub own_state: Option<(Text, &'static str)>,
 }
 
 /// What a page says at its top after a change, by the word in a cookie of the answer before.
@@ -77,6 +79,8 @@ pub const SAID: [&str; 10] = [
     "said.unbound",
 ];
 pub const SAID_COOKIE: &str = "muster_said";
+/// Before the name of the cluster that somebody comes from.
+pub const ARRIVED: &str = "arrived.";
 
 /// Given to templates as a runtime value, so that no page struct carries it.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +98,7 @@ pub struct Layout {
     /// Something every reader of this server must know.
     pub band: Option<Text>,
     /// What was done just now.
-    pub said: Option<&'static str>,
+    pub said: Option<Text>,
     /// A page of ours the reader sent this from; empty when it is not known.
     pub from: String,
     /// The browser shows a session, good or not.
@@ -168,7 +172,7 @@ impl Layout {
 struct Cookies {
     lang: Option<Lang>,
     theme: Theme,
-    said: Option<&'static str>,
+    said: Option<Text>,
     shows_session: bool,
 }
 
@@ -181,12 +185,21 @@ impl Cookies {
             match cookie.name() {
                 LANG_COOKIE => found.lang = Lang::parse(cookie.value()),
                 THEME_COOKIE => found.theme = Theme::parse(cookie.value()).unwrap_or_default(),
-                SAID_COOKIE => found.said = SAID.into_iter().find(|known| *known == cookie.value()),
+                SAID_COOKIE => found.said = said(cookie.value()),
                 name => found.shows_session |= name.starts_with("muster_s_"),
             }
         }
         found
     }
+}
+
+/// What a cookie of ours says; nothing else is shown.
+fn said(value: &str) -> Option<Text> {
+    if let Some(from) = value.strip_prefix(ARRIVED) {
+        let name = url::form_urlencoded::parse(from.as_bytes()).next()?.0;
+        return Some(Text::new("said.arrived").with("name", name.chars().take(50).collect::<String>()));
+    }
+    SAID.into_iter().find(|known| *known == value).map(Text::new)
 }
 
 /// Path and query of the page a request was sent from, as the browser tells.

@@ -213,6 +213,43 @@ pub async fn move_all(tx: &mut Transaction<'_>, from: &str, to: Option<&str>, by
     Ok(tx.affected_rows())
 }
 
+/// A workspace in the menu, with what is needed to go there.
+#[derive(Debug, Clone, FromRow)]
+pub struct Reachable {
+    pub workspace_id: String,
+    pub name: String,
+    pub install_id: Option<String>,
+    cluster: Option<String>,
+    address: Option<String>,
+}
+
+impl Reachable {
+    pub fn is_reachable(&self) -> bool {
+        self.address.as_ref().is_some_and(|address| !address.is_empty())
+    }
+
+    pub fn cluster(&self) -> &str {
+        self.cluster.as_deref().unwrap_or_default()
+    }
+}
+
+/// Twenty workspaces for the menu: those of this server first, a member's own only.
+pub async fn reachable(conn: &mut Conn, member: Option<&str>, own: &str) -> mysql_async::Result<Vec<Reachable>> {
+    let theirs = match member {
+        Some(_) => "where w.workspace_id in (select workspace_id from workspace_member where account_id = ?)",
+        None => "where ? is null",
+    };
+    conn.exec(
+        format!(
+            "select w.workspace_id, w.name, w.install_id, c.name as cluster, c.address from workspace w \
+             left join cluster c on c.install_id = w.install_id {theirs} \
+             order by coalesce(w.install_id = ?, 0) desc, w.name_key limit 20"
+        ),
+        (member, own),
+    )
+    .await
+}
+
 /// Somebody who may use a workspace.
 #[derive(Debug, Clone, FromRow)]
 pub struct Member {

@@ -12,6 +12,7 @@ mod door;
 mod edit;
 mod groups;
 mod identity;
+mod jumps;
 mod liveness;
 mod log;
 mod page;

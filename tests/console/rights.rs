@@ -51,6 +51,9 @@ const TABLE: &str = "
     GET  /clusters/:install_id/succession        super
     POST /clusters/:install_id/succession        super
     POST /registration                           super
+    GET  /jumps/new                              signed
+    POST /jumps                                  signed person
+    POST /arrivals                               anyone
     GET  /settings                               system
     POST /settings                               system person
     POST /settings/draft                         system person
@@ -156,8 +159,8 @@ async fn every_address_lets_in_exactly_whom_the_table_names() {
             .unwrap();
         let path = concrete(&path);
         let stranger = ask(&a, &Visitor::stranger(), &method, &path).await;
-        // The set-up and the second step send on whoever has no business there.
-        let sends_on = ["/setup", "/sign-in/code"].contains(&path.as_str());
+        // The set-up, the second step and the arrival send on whoever has no business there.
+        let sends_on = ["/setup", "/sign-in/code", "/arrivals"].contains(&path.as_str());
         let turned_away = stranger.header("location").starts_with("/sign-in") && !sends_on;
         assert_eq!(
             turned_away,

@@ -43,15 +43,23 @@ pub async fn tick(app: &App) -> Result<()> {
 #[handler]
 async fn create(hx: Hx, _viewer: Viewer, app: Data<&App>, Path(install_id): Path<String>) -> Result<Response> {
     let due = queries::of_cluster(&mut app.db.conn().await?, &install_id).await?;
-    let due = due.ok_or_else(|| missing(&install_id))?;
-    let kind = if install_id == app.install.id { "own" } else { "peer" };
+    soon(&app, due.ok_or_else(|| missing(&install_id))?);
+    Ok(hx.done(&format!("/clusters/{install_id}"), "said.checking"))
+}
+
+/// Looks at an address now, while nobody waits for it.
+pub(super) fn soon(app: &App, due: Due) {
+    let kind = if due.install_id == app.install.id {
+        "own"
+    } else {
+        "peer"
+    };
     let app = app.clone();
     tokio::spawn(async move {
         if let Err(error) = look(&app, &due, kind).await {
             tracing::warn!("address check: {}", crate::error::chain(&error));
         }
     });
-    Ok(hx.done(&format!("/clusters/{install_id}"), "said.checking"))
 }
 
 async fn look(app: &App, due: &Due, kind: &str) -> Result<(), Error> {

@@ -59,6 +59,8 @@ actions! {
     KeyCreate "key_create" "action.key_create",
     KeyRotate "key_rotate" "action.key_rotate",
     KeyForget "key_forget" "action.key_forget",
+    JumpLeave "jump_leave" "action.jump_leave",
+    JumpArrive "jump_arrive" "action.jump_arrive",
     SettingsUpdate "settings_update" "action.settings_update",
     Refused "refused" "action.refused",
 }

@@ -332,6 +332,7 @@ fn field(name: &str) -> Text {
         "fingerprint" => Text::new("audit.fingerprint"),
         "secrets" => Text::new("audit.secrets"),
         "how" => Text::new("audit.how"),
+        "cluster" => Text::new("audit.from_cluster"),
         "member" => Text::new("audit.member"),
         "folder" => Text::new("workspaces.folder"),
         "description" => Text::new("workspaces.description"),

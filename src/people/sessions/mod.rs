@@ -21,6 +21,7 @@ use super::users::queries as users;
 use super::{People, secret};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
+use crate::liveness::State;
 use crate::web::guard::bearer;
 use crate::web::layout::Reader;
 use queries::{Holder, Origin};
@@ -230,7 +231,7 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
             proof: Proof::Token(holder.token_name.clone()),
             origin: shown.origin.clone(),
         };
-        insert(req, viewer, String::new());
+        insert(req, viewer, String::new(), None);
         return None;
     }
     // Our own cookie comes first.
@@ -251,7 +252,7 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
             },
             origin: shown.origin.clone(),
         };
-        insert(req, viewer, csrf.clone());
+        insert(req, viewer, csrf.clone(), holder.own_state);
         return None;
     }
     if let Some((holder, _)) = good.into_iter().next() {
@@ -279,12 +280,13 @@ async fn admit(req: &mut Request, app: &App, shown: &Shown, found: &Found) -> Op
     set
 }
 
-fn insert(req: &mut Request, viewer: Viewer, csrf: String) {
+fn insert(req: &mut Request, viewer: Viewer, csrf: String, own_state: Option<State>) {
     req.extensions_mut().insert(Reader {
         name: viewer.called().to_owned(),
         is_admin: viewer.role >= Role::SystemAdmin,
         is_super: viewer.role >= Role::SuperAdmin,
         csrf,
+        own_state: own_state.map(|state| (state.name(), state.colour())),
     });
     req.extensions_mut().insert(viewer);
 }
@@ -318,6 +320,24 @@ pub fn stranger(req: &Request, app: &App) -> Actor {
         install_id: origin.install_id,
         ..Actor::default()
     }
+}
+
+/// Starts a session that comes from another one and ends no later, and returns its cookie.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn start_from(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    (account_id, session_id): (&str, &str),
+    (from, is_https): (&Origin, bool),
+) -> Result<String> {
+    let token = secret::random()?;
+    let new_id = Uuid::new_v4().simple().to_string();
+    queries::start(tx, (&secret::hash(&token), &new_id, account_id), false, from).await?;
+    queries::inherit_limit(tx, &new_id, session_id).await?;
+    let seconds = u64::from(ABSOLUTE_HOURS) * 3600;
+    Ok(cookie(app, &cookie_name(app), &token, Some(seconds), is_https))
 }
 
 /// Starts a session and returns its cookie. The token is new each time, so one that somebody planted is worth nothing.

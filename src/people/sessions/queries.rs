@@ -5,6 +5,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Transaction, params};
 
 use super::{ABSOLUTE_HOURS, IDLE_HOURS, PENDING_MINUTES};
+use crate::liveness::{STATE, State};
 use crate::people::role::Role;
 
 /// Who is behind a cookie or a token.
@@ -21,6 +22,8 @@ pub struct Holder {
     pub role: Role,
     /// The name of the cluster whose server asks, for the frame of the page: one statement serves both.
     pub own_name: Option<String>,
+    /// And how the others see it.
+    pub own_state: Option<State>,
 }
 
 /// The good sessions among these hashes. The cluster's name is read along with them. As plain text: statements of every
@@ -30,7 +33,8 @@ pub async fn holders(conn: &mut Conn, hashes: &[String], install_id: &str) -> my
     conn.query(format!(
         "select s.token_hash, s.session_id, s.pending, \
          timestampdiff(second, s.seen_at, utc_timestamp(6)) as unseen_s, a.account_id, a.name, a.display_name, a.role, \
-         (select name from cluster where install_id = '{install_id}') as own_name \
+         (select name from cluster where install_id = '{install_id}') as own_name, \
+         (select {STATE} from cluster where install_id = '{install_id}' and removed_at is null) as own_state \
          from session s join account a using (account_id) \
          where s.token_hash in ('{}') and s.expires_at > utc_timestamp(6) \
          and s.seen_at > utc_timestamp(6) - interval {IDLE_HOURS} hour and a.disabled_at is null",
@@ -94,6 +98,16 @@ pub async fn start(
             "token_hash" => token_hash, "session_id" => session_id, "account_id" => account_id,
             "install_id" => &from.install_id, "pending" => pending, "address" => &from.address, "agent" => &from.agent,
         },
+    )
+    .await
+}
+
+/// Lets a session end no later than the one it comes from.
+pub async fn inherit_limit(tx: &mut Transaction<'_>, session_id: &str, from: &str) -> mysql_async::Result<()> {
+    tx.exec_drop(
+        "update session new join session old on old.session_id = ? \
+         set new.expires_at = least(new.expires_at, old.expires_at) where new.session_id = ?",
+        (from, session_id),
     )
     .await
 }

@@ -40,6 +40,8 @@ struct SignIn {
     back: String,
     /// The reader was signed in a moment ago.
     has_ended: bool,
+    /// The reader came from another cluster, with a code that was not good.
+    has_jumped: bool,
     mistakes: Mistakes,
 }
 
@@ -47,11 +49,12 @@ struct SignIn {
 #[handler]
 fn new(hx: Hx, req: &Request) -> Result<Response> {
     let query = req.uri().query().unwrap_or_default().as_bytes();
-    let (mut back, mut has_ended) = (String::new(), false);
+    let (mut back, mut has_ended, mut has_jumped) = (String::new(), false, false);
     for (key, value) in url::form_urlencoded::parse(query) {
         match key.as_ref() {
             "back" => back = value.into_owned(),
             "ended" => has_ended = true,
+            "jump" => has_jumped = true,
             _ => {}
         }
     }
@@ -64,7 +67,8 @@ fn new(hx: Hx, req: &Request) -> Result<Response> {
     let page = SignIn {
         name: String::new(),
         back,
-        has_ended,
+        has_ended: has_ended && !has_jumped,
+        has_jumped,
         mistakes: Mistakes::default(),
     };
     hx.render(&page, &page.as_form())
@@ -85,6 +89,7 @@ async fn create(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Re
             name,
             back: form.text("back").to_owned(),
             has_ended: false,
+            has_jumped: false,
             mistakes: Mistakes::default(),
         };
         page.mistakes.note("password", Text::new("sign_in.wrong"));

@@ -1,0 +1,214 @@
+//! 切换集群: the menu of clusters, and going to one of them with one sign-in.
+
+mod arrival;
+pub mod queries;
+
+use askama::Template;
+use mysql_async::TxOpts;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::web::Data;
+use poem::{Request, Response, handler};
+use url::{Url, form_urlencoded};
+
+use crate::app::App;
+use crate::clusters::check::probe::Outcome;
+use crate::error::{Error, Result};
+use crate::i18n::Text;
+use crate::people::access::{Access, Address, get, post};
+use crate::people::audit::{self, Action, Entry as Line, Object};
+use crate::people::{Role, Viewer, secret};
+use crate::web::guard::is_local;
+use crate::web::{Form, Hx, filters};
+use crate::workspaces::queries::{self as workspaces, Reachable};
+use queries::{Entry, Jump};
+
+/// From this many entries on the menu has a search field.
+const SEARCHED: usize = 8;
+
+pub fn routes() -> Vec<Address> {
+    let own = vec![
+        get("/jumps/new", Access::Signed, new).always(),
+        post("/jumps", Access::Signed, create).in_person().always(),
+    ];
+    own.into_iter().chain(arrival::routes()).collect()
+}
+
+/// The menu; its block `menu` is what drops down.
+#[derive(Template)]
+#[template(path = "jumps/new.html", blocks = ["menu"])]
+struct Menu {
+    clusters: Vec<Entry>,
+    workspaces: Vec<Reachable>,
+    own_install_id: String,
+    /// Where the reader is, to be there on the other cluster.
+    back: String,
+    text: String,
+}
+
+impl Menu {
+    fn is_own(&self, entry: &Entry) -> bool {
+        entry.install_id == self.own_install_id
+    }
+
+    fn is_searched(&self) -> bool {
+        self.clusters.len() >= SEARCHED || !self.text.is_empty()
+    }
+
+    /// What a button sends for a workspace: its cluster, and its page there.
+    fn way(&self, workspace: &Reachable) -> Option<String> {
+        let install_id = workspace.install_id.as_ref()?;
+        (*install_id != self.own_install_id).then(|| format!("{install_id} /workspaces/{}", workspace.workspace_id))
+    }
+}
+
+impl Entry {
+    fn is_reachable(&self) -> bool {
+        !self.address.is_empty()
+    }
+
+    /// Alive, and it is this cluster that answers at its address: only then a code is sent there.
+    fn is_sure(&self) -> bool {
+        self.is_alive && self.check == Some(Outcome::Fine)
+    }
+
+    fn beat_at(&self) -> Option<chrono::NaiveDateTime> {
+        self.beat_at
+    }
+
+    fn checked(&self) -> Text {
+        self.check
+            .map_or_else(|| Text::new("check.never"), |check| check.name().with("name", ""))
+    }
+
+    fn checked_at(&self) -> Option<chrono::NaiveDateTime> {
+        self.checked_at
+    }
+
+    /// Where a path of ours is on that cluster.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+}
+
+/// Whose workspaces count: a member's own, for admins none in particular.
+fn member(viewer: &Viewer) -> Option<&str> {
+    (viewer.role < Role::SystemAdmin).then_some(viewer.account_id.as_str())
+}
+
+/// A path of ours to go to; the bare address for anything else, and for the menu itself.
+fn destination(path: &str) -> &str {
+    let is_fine = is_local(path) && !path.starts_with("/jumps") && !path.starts_with("/arrivals");
+    if is_fine { path } else { "/" }
+}
+
+/// `GET /jumps/new`
+#[handler]
+async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
+    let (mut back, mut text) = (String::new(), String::new());
+    for (key, value) in form_urlencoded::parse(req.uri().query().unwrap_or_default().as_bytes()) {
+        match key.as_ref() {
+            "back" => back = value.into_owned(),
+            "text" => text = value.trim().chars().take(50).collect(),
+            _ => {}
+        }
+    }
+    let mut conn = app.db.conn().await?;
+    let who = (viewer.account_id.as_str(), member(&viewer));
+    let page = Menu {
+        clusters: queries::menu(&mut conn, who, (&app.install.id, &text)).await?,
+        workspaces: workspaces::reachable(&mut conn, member(&viewer), &app.install.id).await?,
+        own_install_id: app.install.id.clone(),
+        back: destination(&back).to_owned(),
+        text,
+    };
+    hx.render(&page, &page.as_menu())
+}
+
+/// What is known of a cluster that may not be there, before somebody goes.
+#[derive(Template)]
+#[template(path = "jumps/unsure.html", blocks = ["unsure"])]
+struct Unsure {
+    entry: Entry,
+    back: String,
+}
+
+/// The form that carries the code over, sent by itself where scripts run.
+#[derive(Template)]
+#[template(path = "jumps/leave.html", blocks = ["leave"])]
+struct Leave {
+    entry: Entry,
+    code: String,
+    back: String,
+}
+
+/// `POST /jumps`: to a cluster, by its install id; behind a space a path there, else the path of the form.
+#[handler]
+async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let (to, path) = form
+        .text("to")
+        .split_once(' ')
+        .unwrap_or((form.text("to"), form.text("back")));
+    let back = destination(path).to_owned();
+    if to == app.install.id {
+        return Ok(hx.see_other(&back));
+    }
+    let mut conn = app.db.conn().await?;
+    let found = queries::target(&mut conn, (&viewer.account_id, member(&viewer)), to).await?;
+    let entry = found.ok_or_else(|| Error::NotFound(Text::new("jumps.missing")))?;
+    if !entry.is_reachable() {
+        return Err(Error::Conflict(Text::new("jumps.no_address").with("name", &entry.name)));
+    }
+    if !entry.is_sure() {
+        if form.text("sure").is_empty() {
+            let page = Unsure { entry, back };
+            return hx.answer(StatusCode::CONFLICT, &page, &page.as_unsure());
+        }
+        // Nothing that lets anybody in goes to an address that may be somebody else's.
+        return Ok(away(&hx, &entry.url(&back)));
+    }
+    let code = secret::random()?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let jump = Jump {
+        code_hash: &secret::hash(&code),
+        account_id: &viewer.account_id,
+        session_id: viewer.session_id(),
+        source: &app.install.id,
+        target: &entry.install_id,
+    };
+    queries::insert(&mut tx, &jump).await?;
+    let line = Line::by(&viewer.actor(&app), Action::JumpLeave);
+    audit::record(
+        &mut tx,
+        &line.on(Object::new("cluster", &entry.install_id, &entry.name)),
+    )
+    .await?;
+    tx.commit().await?;
+    let page = Leave { entry, code, back };
+    let mut answer = hx.secret(StatusCode::OK, &page, &page.as_leave())?;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(&page.entry.address)?);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(answer)
+}
+
+/// Off to another site, by a redirect; htmx is told to load it.
+fn away(hx: &Hx, url: &str) -> Response {
+    match hx.wants_block() {
+        true => Response::builder().header("HX-Redirect", url).finish(),
+        false => Response::builder()
+            .status(StatusCode::SEE_OTHER)
+            .header(header::LOCATION, url)
+            .finish(),
+    }
+}
+
+/// Lets the page's form be sent to that one origin, and to no other.
+fn policy(address: &str) -> Result<HeaderValue> {
+    let wrong = || Error::Invalid(Text::new("address.wrong"));
+    let origin = Url::parse(address).map_err(|_| wrong())?.origin().ascii_serialization();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+         connect-src 'self'; form-action {origin}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).map_err(|_| wrong())
+}

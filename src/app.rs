@@ -87,7 +87,7 @@ impl App {
     pub fn new(config: Config, install: impl Into<Arc<Install>>, db: Db, log: Arc<Store>) -> Result<App> {
         Ok(App(Arc::new(Inner {
             metrics: Metrics::new()?,
-            seal: Seal::open(&config.data, config.master_key.as_deref())?,
+            seal: Seal::open(&config.data, config.master_key.as_ref().map(|key| key.0.as_str()))?,
             standing: watch::Sender::new(Standing::Starting(None)),
             name: RwLock::new(config.cluster.id.clone()),
             cluster: watch::Sender::new(config.cluster.clone()),

@@ -54,6 +54,7 @@ pub async fn run(args: Identity) -> Result<Text> {
         Action::New { dry_run } => {
             let _lock = install::lock(&config.data)?;
             if dry_run {
+                install::is_writable(&config.data)?;
                 return Ok(would(Text::new("identity.would_new"), &config));
             }
             let old = install::read(&config.data).ok();
@@ -80,9 +81,16 @@ async fn adopt(config: &Config, install_id: &str, dry_run: bool) -> Result<Text>
     if !is_install_id(install_id) {
         return Err(Error::Invalid(Text::new("identity.bad_id").with("id", install_id)));
     }
+    // Without one there is nothing to adopt from, and nothing is made only to find that out.
+    if config.database.is_none() && !config.data.join("mariadb/data").exists() {
+        return Err(Error::Invalid(
+            Text::new("identity.no_database").with("path", config.file.display()),
+        ));
+    }
     let _lock = install::lock(&config.data)?;
+    install::is_writable(&config.data)?;
     let (db, keeper) = db::open(config).await?;
-    let free = may_adopt(&db, install_id).await;
+    let free = may_adopt(&db, install_id, dry_run).await;
     if let Some(keeper) = keeper {
         keeper.stop().await;
     }
@@ -103,8 +111,10 @@ async fn adopt(config: &Config, install_id: &str, dry_run: bool) -> Result<Text>
 }
 
 /// Whether the database knows that cluster, and nobody lives under its id.
-async fn may_adopt(db: &Db, install_id: &str) -> Result<Holder> {
-    migrations::run(db).await?;
+async fn may_adopt(db: &Db, install_id: &str, dry_run: bool) -> Result<Holder> {
+    if !dry_run {
+        migrations::run(db).await?;
+    }
     let mut conn = db.own_conn().await?;
     let Some(holder) = roll::holder(&mut conn, install_id).await? else {
         let text = Text::new("identity.unknown").with("id", install_id);

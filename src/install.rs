@@ -9,6 +9,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::config::file::replace;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
@@ -183,22 +184,24 @@ pub fn lock(data: &Path) -> Result<File> {
 /// # Errors
 /// [`Error::Invalid`] when the directory cannot be written.
 pub fn write_private(path: &Path, content: &str) -> Result<()> {
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let written = (|| {
-        let mut file = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    written.map_err(|cause| {
+    replace(path, content.as_bytes(), None).map_err(|cause| {
         Error::Invalid(
             Text::new("install.unwritable")
                 .with("path", path.display())
+                .with("cause", cause),
+        )
+    })
+}
+
+/// Whether files can be made in a directory.
+///
+/// # Errors
+/// [`Error::Invalid`] with the path, the reason and the remedy.
+pub fn is_writable(data: &Path) -> Result<()> {
+    tempfile::NamedTempFile::new_in(data).map(drop).map_err(|cause| {
+        Error::Invalid(
+            Text::new("install.unwritable")
+                .with("path", data.display())
                 .with("cause", cause),
         )
     })
@@ -254,29 +257,8 @@ pub fn write(data: &Path, id: &str) -> Result<()> {
         install_id: Some(id.to_owned()),
         desc: Some(DESCRIPTION.to_owned()),
     };
-    let unwritable = |cause: std::io::Error| {
-        Error::Invalid(
-            Text::new("install.unwritable")
-                .with("path", path.display())
-                .with("cause", cause),
-        )
-    };
     let json = serde_json::to_string_pretty(&file).map_err(|cause| Error::Internal(cause.into()))?;
-    let temporary = data.join(format!(".{FILE_NAME}.{}", std::process::id()));
-    let written = (|| {
-        let mut handle = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        handle.write_all(json.as_bytes())?;
-        handle.write_all(b"\n")?;
-        handle.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(data)?.sync_all()
-    })();
-    written.map_err(unwritable)
+    write_private(&path, &format!("{json}\n"))
 }
 
 /// `yyyy-MM-dd HH:mm:ss` in the local zone, as Jpom writes it; only people read it.

@@ -43,7 +43,7 @@ enum Verb {
 /// [`Error::Invalid`] and [`Error::Conflict`] with place and remedy; nothing is changed then.
 pub async fn run(args: KeyCommand) -> Result<Text> {
     let config = Config::load(&args.place.into())?;
-    let seal = Seal::open(&config.data, config.master_key.as_deref())?;
+    let seal = Seal::open(&config.data, config.master_key.as_ref().map(|key| key.0.as_str()))?;
     let (db, keeper) = db::open_beside(&config).await?;
     let done = async {
         migrations::run(&db).await?;

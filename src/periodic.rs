@@ -3,20 +3,29 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
 
-/// Runs `tick` every `period` while this server may work, until `stop` turns true. A step has the length of its period, at
-/// least five seconds. A failure is logged once when it begins and once when it is over.
+/// When a loop takes its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// While this server may work.
+    Working,
+    Always,
+}
+
+/// Runs `tick` every `period`, until `stop` turns true. A step has the length of its period, at least five seconds. A
+/// failure, also a panic, is logged once when it begins and once when it is over.
 pub async fn run<F>(
-    (app, name): (App, &'static str),
+    (app, name, when): (App, &'static str, When),
     period: Duration,
     mut stop: watch::Receiver<bool>,
     mut tick: impl FnMut(App) -> F,
 ) where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<()>> + Send + 'static,
 {
     let mut due = interval(period);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,14 +36,21 @@ pub async fn run<F>(
             _ = stop.wait_for(|stop| *stop) => return,
             _ = due.tick() => {}
         }
-        if *app.standing.borrow() != Standing::Working {
+        if when == When::Working && *app.standing.borrow() != Standing::Working {
             continue;
         }
+        // On a task of its own: a step that panics ends alone.
+        let mut step = JoinSet::new();
+        step.spawn(tick(app.clone()));
         let done = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            done = timeout(limit, tick(app.clone())) => done,
+            done = timeout(limit, step.join_next()) => done,
         };
-        let result = done.unwrap_or_else(|_| Err(Error::timed_out("not done in time")));
+        let result = match done {
+            Ok(Some(Ok(result))) => result,
+            Ok(Some(Err(panic))) => Err(Error::Internal(panic.into())),
+            Ok(None) | Err(_) => Err(Error::timed_out("not done in time")),
+        };
         match &result {
             Err(error) if !fails => tracing::warn!(task = name, "{}", chain(error)),
             Ok(()) if fails => tracing::info!(task = name, "works again"),

@@ -217,14 +217,14 @@ fn greet(app: &App, listener: &TcpListener) {
     let address = listener
         .local_addr()
         .map_or_else(|_| String::new(), |address| address.to_string());
-    let (data, boot_id) = (app.install.data.display().to_string(), app.install.boot_id());
+    let (data, boot) = (app.install.data.display().to_string(), app.install.boot_id());
     let key = if app.install.fresh {
         "serve.installed"
     } else {
         "serve.install_id"
     };
     tracing::info!(
-        boot_id,
+        boot,
         "{}",
         app.say(&Text::new(key).with("id", &app.install.id).with("path", &data))
     );

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::jumps;
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
-use crate::periodic;
+use crate::periodic::{self, When};
 use crate::system::settings::watch::Watcher;
 
 /// Who waits for the set-up token sees it in the log within this.
@@ -38,7 +38,7 @@ const SWEEP: Duration = Duration::from_secs(600);
 pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn_blocking(password::prepare);
-    let named = |name| (app.clone(), name);
+    let named = |name| (app.clone(), name, When::Working);
     let (announcer, observer) = (Arc::new(Announcer::default()), Arc::new(Observer::default()));
     tasks.spawn(periodic::run(named("set-up token"), SETUP, stop.clone(), move |app| {
         let announcer = announcer.clone();
@@ -60,10 +60,15 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         |app| async move { check::tick(&app).await },
     ));
     let watcher = Arc::new(Watcher::default());
-    tasks.spawn(periodic::run(named("settings"), SETTINGS, stop.clone(), move |app| {
-        let watcher = watcher.clone();
-        async move { watcher.tick(&app).await }
-    }));
+    tasks.spawn(periodic::run(
+        (app.clone(), "settings", When::Always),
+        SETTINGS,
+        stop.clone(),
+        move |app| {
+            let watcher = watcher.clone();
+            async move { watcher.tick(&app).await }
+        },
+    ));
     let watch = Arc::new(Watch::default());
     tasks.spawn(periodic::run(named("conflicts"), CONFLICTS, stop.clone(), move |app| {
         let watch = watch.clone();

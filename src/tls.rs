@@ -32,11 +32,23 @@ const LOOK: Duration = Duration::from_secs(2);
 /// After a failed accept (too many open files) the next one waits.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest certificate chain that is read.
+const MOST_BYTES: u64 = 1024 * 1024;
+
 /// Where the certificate chain and its key are, both as PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// A pipe or a device would be read for ever.
+fn regular(path: &Path) -> std::io::Result<()> {
+    let meta = std::fs::metadata(path)?;
+    match meta.is_file() && meta.len() <= MOST_BYTES {
+        true => Ok(()),
+        false => Err(std::io::Error::other("not a regular file, or longer than 1 MiB")),
+    }
 }
 
 impl Files {
@@ -53,6 +65,9 @@ impl Files {
             let text = Text::new("tls.wrong_file").with("path", path.display());
             Error::Invalid(text.with("cause", cause))
         };
+        for path in [&self.certificate, &self.key] {
+            regular(path).map_err(|cause| wrong(path, &cause))?;
+        }
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
             .map_err(|cause| wrong(&self.certificate, &cause))?;

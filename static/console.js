@@ -135,6 +135,23 @@
     next.focus();
   });
 
+  // <form data-unsaved>: what was typed into its text is not left behind without a question.
+  let leaving = null;
+  const unsaved = (except) => [...document.querySelectorAll("form[data-unsaved]")].some((form) =>
+    form !== except && [...form.querySelectorAll("textarea")].some((area) => area.hidden || area.value !== area.defaultValue));
+  on("submit", ({ target }) => { leaving = target; });
+  window.addEventListener("beforeunload", (event) => { if (unsaved(leaving)) event.preventDefault(); });
+  on("htmx:confirm", (event) => {
+    const form = event.target.closest("form");
+    if (!form?.dataset.asks || !unsaved(form) || window.confirm(form.dataset.asks)) return;
+    event.preventDefault();
+  });
+  // The door asks for a new sign-in: the browser asks before it goes there.
+  on("htmx:beforeOnLoad", ({ detail }) => {
+    if (detail.xhr.getResponseHeader("HX-Redirect")?.includes("/sign-in")) leaving = null;
+  });
+  on("htmx:afterSwap", () => { leaving = null; });
+
   // --- Refreshing ------------------------------------------------------------------------------------------------
 
   const callbacks = window.Idiomorph?.defaults.callbacks;

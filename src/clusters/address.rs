@@ -91,16 +91,20 @@ impl Reach {
     }
 }
 
-/// This machine, private networks (RFC 1918, RFC 4193) and those behind a provider's translator (RFC 6598).
+/// This machine, private networks (RFC 1918, RFC 4193, and RFC 3879 for those that were), those behind a provider's
+/// translator (RFC 6598), and those for tests and protocols (RFC 2544, RFC 6890).
 fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
-            v4.is_private() || v4.is_loopback() || (a == 100 && (64..128).contains(&b))
+            let is_shared = a == 100 && (64..128).contains(&b);
+            let is_special = (a == 198 && (18..20).contains(&b)) || v4.octets()[..3] == [192, 0, 0];
+            v4.is_private() || v4.is_loopback() || is_shared || is_special
         }
         IpAddr::V6(v6) => {
             let embedded = embedded_v4(v6).is_some_and(|v4| is_private(v4.into()));
-            embedded || v6.is_loopback() || v6.is_unique_local()
+            let is_site_local = v6.segments()[0] & 0xffc0 == 0xfec0;
+            embedded || v6.is_loopback() || v6.is_unique_local() || is_site_local
         }
     }
 }
@@ -197,7 +201,14 @@ mod tests {
                 "{address}"
             );
         }
-        for address in ["100.64.0.1", "::ffff:10.0.0.1", "64:ff9b::c0a8:101"] {
+        for address in [
+            "100.64.0.1",
+            "198.18.0.1",
+            "192.0.0.8",
+            "fec0::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::c0a8:101",
+        ] {
             assert!(!Reach::Public.allows(address.parse().unwrap()), "{address}");
         }
     }

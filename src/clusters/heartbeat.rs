@@ -9,7 +9,7 @@ use tokio::time::{Instant as Tick, sleep_until, timeout};
 
 use super::portrait::SelfPortrait;
 use super::queries;
-use super::rival::{tell_changed_cluster_id, tell_removed};
+use super::rival::{record_changed_cluster_id, tell_changed_cluster_id, tell_removed};
 use super::roll::{self, Holder};
 use crate::app::{App, Standing};
 use crate::config::Cluster;
@@ -198,7 +198,8 @@ impl Heart {
             }
             Some(holder) if holder.is_free_for(&me) && roll::adopt(&mut tx, &me, &holder).await? => {
                 let ids = (holder.cluster_id.as_str(), me.cluster_id.as_str());
-                tell_changed_cluster_id(&mut tx, &app, &holder.name, ids).await?;
+                record_changed_cluster_id(&mut tx, &app, &holder.name, ids).await?;
+                tell_changed_cluster_id(&app, ids);
                 Stage::Beating {
                     seq: Some(holder.beat_seq),
                     unsure: 0,
@@ -223,7 +224,7 @@ impl Heart {
         self.app.install.note_boot();
         self.app.standing.send_replace(Standing::Working);
         tracing::info!(
-            boot_id = self.app.install.boot_id(),
+            boot = self.app.install.boot_id(),
             "{}",
             self.app.say(&Text::new("heart.registered"))
         );
@@ -233,9 +234,6 @@ impl Heart {
     async fn beat(&mut self) -> Result<()> {
         let app = self.app.clone();
         let wanted = app.cluster.borrow().clone();
-        if wanted.id != self.written.id {
-            self.change_cluster_id(&wanted.id).await?;
-        }
         let (sent, took_ms) = (Instant::now(), self.took_ms);
         let boot_id = app.install.boot_id();
         // Until the answer is here, the beat may have landed or not.
@@ -244,6 +242,8 @@ impl Heart {
         };
         let (known, beats) = (*known, *unsure + 1);
         *unsure = beats;
+        // Whether this beat lands or not: others judge us by no more than the shorter.
+        self.written.heart_seconds = self.written.heart_seconds.min(wanted.heart_seconds);
         let landed = roll::beat(self.conn()?, &app.install.id, &boot_id, wanted.heart_seconds, took_ms).await?;
         let Some(seq) = landed else {
             return self.lost_row().await;
@@ -260,20 +260,35 @@ impl Heart {
         if known.is_some_and(|known| seq > known + beats) {
             return self.share_no_boot_id(&boot_id, seq).await;
         }
+        if wanted.id != self.written.id {
+            self.change_cluster_id(&wanted.id).await;
+        }
         self.works().await
     }
 
-    /// Writes a cluster id that was changed in the settings; the beat that follows notices when the row is not ours any more.
-    async fn change_cluster_id(&mut self, new: &str) -> Result<()> {
+    /// Writes a cluster id that was changed in the settings, once the beat has landed: what goes wrong here must not keep
+    /// the server from beating, and the next beat is the retry.
+    async fn change_cluster_id(&mut self, new: &str) {
         let (app, old) = (self.app.clone(), self.written.id.clone());
         let boot_id = app.install.boot_id();
-        let mut tx = self.conn()?.start_transaction(TxOpts::default()).await?;
-        if roll::set_cluster_id(&mut tx, (&app.install.id, &boot_id), new).await? {
-            tell_changed_cluster_id(&mut tx, &app, &app.name(), (&old, new)).await?;
+        let change = async {
+            let mut tx = self.conn()?.start_transaction(TxOpts::default()).await?;
+            if roll::set_cluster_id(&mut tx, (&app.install.id, &boot_id), new).await? {
+                record_changed_cluster_id(&mut tx, &app, &app.name(), (&old, new)).await?;
+            }
+            tx.commit().await?;
+            Ok::<(), Error>(())
+        };
+        match change.await {
+            Ok(()) => {
+                tell_changed_cluster_id(&app, (&old, new));
+                new.clone_into(&mut self.written.id);
+            }
+            Err(error) => {
+                tracing::warn!("{}", chain(&error));
+                self.conn = None;
+            }
         }
-        tx.commit().await?;
-        new.clone_into(&mut self.written.id);
-        Ok(())
     }
 
     /// Marks the row stopped (or takes back the report of a duplicate), within 1.5 s.

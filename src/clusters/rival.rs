@@ -99,21 +99,26 @@ pub(super) fn tell_removed(app: &App, holder: &Holder) {
     });
 }
 
-/// In the log and, with the transaction that changes the row, in the trail.
-pub(super) async fn tell_changed_cluster_id(
+/// In the trail, with the transaction that changes the row.
+pub(super) async fn record_changed_cluster_id(
     tx: &mut Transaction<'_>,
     app: &App,
     name: &str,
     (old, new): (&str, &str),
 ) -> Result<()> {
-    if old == new {
-        return Ok(());
+    if old != new {
+        let entry = Entry::by(&Actor::server(app), Action::ClusterUpdate)
+            .on(Object::new("cluster", &app.install.id, name))
+            .change("cluster_id", old, new);
+        audit::record(tx, &entry).await?;
     }
-    let text = Text::new("heart.cluster_id_changed").with("old", old).with("new", new);
-    tracing::warn!("{}", app.say(&text));
-    let entry = Entry::by(&Actor::server(app), Action::ClusterUpdate)
-        .on(Object::new("cluster", &app.install.id, name))
-        .change("cluster_id", old, new);
-    audit::record(tx, &entry).await?;
     Ok(())
+}
+
+/// In the log.
+pub(super) fn tell_changed_cluster_id(app: &App, (old, new): (&str, &str)) {
+    if old != new {
+        let text = Text::new("heart.cluster_id_changed").with("old", old).with("new", new);
+        tracing::warn!("{}", app.say(&text));
+    }
 }

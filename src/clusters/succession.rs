@@ -10,8 +10,6 @@ use super::missing;
 use super::queries::{self, Predecessor};
 use crate::app::App;
 use crate::error::Result;
-use crate::groups::Group;
-use crate::groups::bindings::{Named, named, rebind};
 use crate::groups::queries as groups;
 use crate::i18n::Text;
 use crate::people::Viewer;
@@ -91,6 +89,11 @@ async fn create(
         Some(text) => {
             tx.rollback().await?;
             let mut page = Succession::load(&mut conn, &install_id).await?;
+            let entry = Entry::by(&viewer.actor(&app), Action::ClusterSucceed);
+            let entry = entry
+                .on(Object::new("cluster", &install_id, &page.name))
+                .change("from", "", &chosen);
+            audit::record(&mut conn, &entry.because(&app.say(&text))).await?;
             page.chosen = chosen;
             page.mistakes.note("from", text);
             hx.answer(StatusCode::CONFLICT, &page, &page.as_form())
@@ -98,69 +101,38 @@ async fn create(
     }
 }
 
-/// Looks at both again with their rows locked, then moves everything and takes the old one off the roll. Returns what stands
-/// against it; nothing is changed then.
+/// Looks at both again with their rows locked, then moves everything and takes the old one off the roll, in a few statements
+/// however much it is: the heir's beat waits meanwhile. Returns what stands against it; nothing is changed then.
 async fn perform(tx: &mut Transaction<'_>, actor: &Actor, heir: &str, chosen: &str) -> Result<Option<Text>> {
     let Some((from, beat_seq)) = chosen.split_once(':').filter(|(from, _)| *from != heir) else {
         return Ok(Some(Text::new("succession.choose")));
     };
-    // Groups before clusters, as everywhere, and all clusters of these groups at once.
+    // Groups before clusters, as everywhere.
     let locked = groups::lock_of_cluster(tx, from).await?;
-    let bound = groups::of_cluster(tx, from).await?;
-    let members = bound.iter().flat_map(|group| &group.members);
-    let ids: Vec<&str> = members
-        .map(|member| member.install_id.as_str())
-        .chain([from, heir])
-        .collect();
-    let held = groups::hold_clusters(tx, &ids).await?;
-    if !held.iter().any(|(id, _)| id == heir) {
+    let held = groups::hold_clusters(tx, &[from, heir]).await?;
+    let Some((_, former)) = held.iter().find(|(id, _)| id == heir) else {
         return Err(missing(heir));
-    }
+    };
     let Some(old) = queries::locked(tx, from).await? else {
         return Ok(Some(Text::new("succession.gone")));
     };
-    let is_as_shown =
-        beat_seq.parse() == Ok(old.beat_seq) && bound.iter().all(|group| locked.contains(&group.group_id));
+    let bound = groups::ids_of_cluster(tx, from).await?;
+    let is_as_shown = beat_seq.parse() == Ok(old.beat_seq) && bound.iter().all(|id| locked.contains(id));
     if old.is_in_use() || !is_as_shown {
         return Ok(Some(Text::new("succession.alive")));
     }
-    for group in &bound {
-        rebind(tx, actor, group, &inherited(group, from, (heir, &old.name))).await?;
-    }
+    groups::hand_over(tx, from, heir, &actor.name).await?;
     let moved = workspaces::move_all(tx, from, Some(heir), &actor.name).await?;
     queries::inherit(tx, from, heir, &actor.name).await?;
     queries::remove(tx, from, &actor.name).await?;
-    let former = held
-        .iter()
-        .find(|(id, _)| id == heir)
-        .map_or("", |(_, name)| name.as_str());
     let entry = Entry::by(actor, Action::ClusterSucceed)
         .on(Object::new("cluster", heir, &old.name))
         .change("name", former, &old.name)
         .change("from", "", from)
         .change("workspaces", "", moved)
-        .change(
-            "groups",
-            "",
-            bound
-                .iter()
-                .map(|group| group.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        );
+        .change("groups", "", bound.len());
     audit::record(tx, &entry).await?;
+    let gone = Entry::by(actor, Action::ClusterRemove).on(Object::new("cluster", from, &old.name));
+    audit::record(tx, &gone.change("heir", "", heir)).await?;
     Ok(None)
-}
-
-/// The clusters of a group with the heir in the place of the one that is gone; where the heir stood already, it takes the
-/// better of its two places.
-fn inherited<'a>(group: &'a Group, from: &str, heir: (&'a str, &'a str)) -> Named<'a> {
-    let mut wanted: Named<'a> = Vec::new();
-    for (id, name) in named(&group.members) {
-        let next = if id == from { heir } else { (id, name) };
-        if !wanted.iter().any(|(known, _)| *known == next.0) {
-            wanted.push(next);
-        }
-    }
-    wanted
 }

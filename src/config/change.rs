@@ -15,7 +15,10 @@ pub fn set(yaml: &str, key: &str, value: &str) -> Result<String, Text> {
     let before = scalars(yaml, Path::new("")).map_err(|problem| problem.text)?;
     let changed = match before.iter().rfind(|scalar| scalar.key == key) {
         Some(found) => replaced(yaml, found, value),
-        None => uncommented(yaml, key, value).unwrap_or_else(|| inserted(yaml, key, value)),
+        None => {
+            let in_place = filled(yaml, key, value).or_else(|| uncommented(yaml, key, value));
+            in_place.unwrap_or_else(|| inserted(yaml, key, value))
+        }
     };
     // Whatever shape the text has: it counts only if exactly this one value changed.
     let after = scalars(&changed, Path::new("")).map_err(|_| by_hand())?;
@@ -51,6 +54,25 @@ fn replaced(yaml: &str, found: &Scalar, value: &str) -> String {
     let mut changed = yaml.to_owned();
     changed.replace_range(found.range.clone(), value);
     changed
+}
+
+/// A key that stands there without a value gets one.
+fn filled(yaml: &str, key: &str, value: &str) -> Option<String> {
+    let (section, name) = key.rsplit_once('.')?;
+    let (_, inside) = body_of(yaml, section)?;
+    let mut at = inside.start;
+    for line in yaml[inside].split_inclusive('\n') {
+        let rest = line
+            .trim_start()
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix(':'));
+        if let Some(rest) = rest.filter(|rest| rest.trim().is_empty() || rest.trim_start().starts_with('#')) {
+            let colon = at + line.len() - rest.len();
+            return Some(format!("{} {value}{}", &yaml[..colon], &yaml[colon..]));
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// The file of a new server shows each default behind `#`, in its section.
@@ -178,6 +200,10 @@ mod tests {
 
     #[test]
     fn a_missing_line_goes_where_it_belongs() {
+        becomes(
+            "jpom:\n  cluster:\n    id: # none\n",
+            "jpom:\n  cluster:\n    id: EAST # none\n",
+        );
         becomes("", "jpom:\n  cluster:\n    id: EAST\n");
         becomes("a: 1", "a: 1\njpom:\n  cluster:\n    id: EAST\n");
         becomes(

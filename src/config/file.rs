@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -21,16 +22,31 @@ pub struct Version {
     pub until: SystemTime,
 }
 
-/// Tells one text from another.
+/// Tells one text from another, in this process only: pages carry it, and a plain hash would let their readers guess at the
+/// secrets in the text.
 pub fn fingerprint(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    static SALT: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+    let digest = Sha256::new()
+        .chain_update(SALT.as_bytes())
+        .chain_update(text)
+        .finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Keeps what the file is now and puts `text` in its place: a crash leaves the one or the other, never half of it.
+/// How a save ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    Done,
+    /// Somebody else changed the file meanwhile; it is as they left it.
+    Changed,
+}
+
+/// Keeps what the file is now and puts `text` in its place, if it still is what `expected` tells: a crash leaves the one or the
+/// other, never half of it.
 ///
 /// # Errors
 /// The directory or the disk does not take it; the file is as it was then.
-pub fn save(path: &Path, data: &Path, text: &str) -> io::Result<()> {
+pub fn save(path: &Path, data: &Path, text: &str, expected: &str) -> io::Result<Saved> {
     // A link, as of a file that is mounted, goes on pointing where it does.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = match fs::read(path) {
@@ -38,41 +54,48 @@ pub fn save(path: &Path, data: &Path, text: &str) -> io::Result<()> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
         Err(cause) => return Err(cause),
     };
-    if let Some(before) = &before {
-        keep(&data.join(KEPT), before)?;
+    if fingerprint(&String::from_utf8_lossy(before.as_deref().unwrap_or_default())) != expected {
+        return Ok(Saved::Changed);
     }
+    let kept = match &before {
+        Some(before) => keep(&data.join(KEPT), before)?,
+        None => None,
+    };
     let former = fs::metadata(path).ok();
-    replace(path, text.as_bytes(), former.as_ref())
-}
-
-fn replace(path: &Path, content: &[u8], former: Option<&fs::Metadata>) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let written = (|| {
-        let mut file = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(content)?;
-        if let Some(former) = former {
-            // Only root may give a file away; the one who may not is its owner anyway.
-            let _ = fchown(&file, Some(former.uid()), Some(former.gid()));
-            file.set_permissions(fs::Permissions::from_mode(former.mode() & 0o777))?;
+    if let Err(cause) = replace(path, text.as_bytes(), former.as_ref()) {
+        if let Some(kept) = kept {
+            let _ = fs::remove_file(kept);
         }
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+        return Err(cause);
     }
-    written
+    Ok(Saved::Done)
 }
 
-/// Adds a version and drops the oldest ones.
-fn keep(directory: &Path, content: &[u8]) -> io::Result<()> {
+/// A file that only its owner may read, whole or not at all; with the owner and rights of the one it replaces.
+///
+/// # Errors
+/// The directory or the disk does not take it.
+pub fn replace(path: &Path, content: &[u8], former: Option<&fs::Metadata>) -> io::Result<()> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    // Under a name that nobody can know before.
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    if let Some(former) = former {
+        // Only root may give a file away; the one who may not is its owner anyway.
+        let _ = fchown(file.as_file(), Some(former.uid()), Some(former.gid()));
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(former.mode() & 0o777))?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Adds a version and drops the oldest ones; none when the last one is the same.
+fn keep(directory: &Path, content: &[u8]) -> io::Result<Option<PathBuf>> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let known = numbers(directory)?;
     let last = known.last().copied().unwrap_or(0);
@@ -84,7 +107,7 @@ fn keep(directory: &Path, content: &[u8]) -> io::Result<()> {
     for number in known.into_iter().take(surplus) {
         fs::remove_file(version_path(directory, number))?;
     }
-    Ok(())
+    Ok((!is_same).then(|| version_path(directory, last + 1)))
 }
 
 /// The former texts, newest first.
@@ -105,8 +128,8 @@ pub fn versions(data: &Path) -> io::Result<Vec<Version>> {
 /// # Errors
 /// It cannot be read.
 pub fn version(data: &Path, number: u32) -> io::Result<Option<String>> {
-    match fs::read_to_string(version_path(&data.join(KEPT), number)) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(version_path(&data.join(KEPT), number)) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(cause),
     }
@@ -140,7 +163,11 @@ mod tests {
         fs::write(&path, "0").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         for text in 1..=12 {
-            save(&path, data.path(), &text.to_string()).unwrap();
+            let before = fingerprint(&fs::read_to_string(&path).unwrap());
+            assert_eq!(
+                save(&path, data.path(), &text.to_string(), &before).unwrap(),
+                Saved::Done
+            );
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "12");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
@@ -167,13 +194,18 @@ mod tests {
         let (real, link) = (data.path().join("real.yml"), data.path().join("application.yml"));
         fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        save(&link, data.path(), "new").unwrap();
+        assert_eq!(
+            save(&link, data.path(), "new", &fingerprint("other")).unwrap(),
+            Saved::Changed
+        );
+        assert_eq!(fs::read_to_string(&real).unwrap(), "old");
+        save(&link, data.path(), "new", &fingerprint("old")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         // The place of the versions is taken by a file: nothing can be kept, so nothing is replaced.
         fs::remove_dir_all(data.path().join(KEPT)).unwrap();
         fs::write(data.path().join(KEPT), "").unwrap();
-        assert!(save(&link, data.path(), "lost").is_err());
+        assert!(save(&link, data.path(), "lost", &fingerprint("new")).is_err());
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
     }
 }

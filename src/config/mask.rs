@@ -1,29 +1,41 @@
-//! Secrets in the settings file: shown as dots, and left as they are when the dots come back untouched.
+//! Secrets in the settings file: shown as dots, and left as they are where the dots come back untouched. What may be a secret
+//! is shown as one; what comes back is filled in only where exactly that secret was.
 
 use std::ops::Range;
-use std::path::Path;
 
-use super::source::{Problem, scalars};
+use super::source::{Problem, single_scalars};
 use crate::i18n::Text;
 
 /// Stands for a secret. Dots of this kind are a plain value in YAML, asterisks would not be.
 pub const DOTS: &str = "••••••";
 
-/// Whether a key, going by its last word, has a value that nobody should read.
+/// What makes a name one of a secret, wherever it stands in it.
+const WORDS: [&str; 9] = [
+    "pwd",
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "credential",
+    "apikey",
+];
+
+/// A value this long elsewhere tells what a secret is; a shorter one is there by chance.
+const LEAST_TOLD: usize = 4;
+
+/// Whether a key has a value that nobody should read: each of its words counts.
 pub fn is_secret(key: &str) -> bool {
-    let name = key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let words = [
-        "pwd",
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "credential",
-    ];
+    key.split(['.', '[', ']', '{', '}', ',', ' ', '"', '\''])
+        .any(is_secret_word)
+}
+
+fn is_secret_word(word: &str) -> bool {
+    let word = word.to_lowercase();
     // The path of a file is none.
-    let is_file = name == "certificate-private-key";
-    words.iter().any(|word| name.contains(word)) || (name.ends_with("-key") && !is_file)
+    let is_key = word.ends_with("key") && word != "key" && word != "certificate-private-key";
+    WORDS.iter().any(|part| word.contains(part)) || is_key || word == "pass" || word == "auth"
 }
 
 /// A value as people may see it.
@@ -41,34 +53,37 @@ pub fn value(key: &str, value: &str) -> String {
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Secret {
-    /// Its key, or for one in a comment `#` and the name before its colon.
+    /// Its key, and for one inside an address what stands before it; for one in a comment the whole line with dots.
     label: String,
     range: Range<usize>,
 }
 
-impl Secret {
-    /// The last word of the key, for finding what was moved into or out of a comment.
-    fn name(&self) -> &str {
-        let name = self.label.rsplit('.').next().unwrap_or_default();
-        name.trim_start_matches('#')
-    }
-}
-
 /// The text with dots for its secrets.
 pub fn masked(yaml: &str) -> String {
-    masked_beside(yaml, yaml, DOTS)
+    with_dots(yaml, &secrets(yaml), |_| DOTS)
 }
 
-/// [`masked`], with `news` for the secrets that `former` does not have: for showing what would change.
-pub fn masked_beside(yaml: &str, former: &str, news: &str) -> String {
-    let (secrets, known) = (secrets(yaml), self::secrets(former));
+/// A text that somebody typed, with `news` for the secrets in it and dots where they were left: whether what was typed is
+/// the same as before is not told.
+pub fn masked_typed(typed: &str, news: &str) -> String {
+    with_dots(
+        typed,
+        &secrets(typed),
+        |written| if is_dots(written) { DOTS } else { news },
+    )
+}
+
+fn with_dots<'a>(yaml: &str, secrets: &[Secret], stands_for: impl Fn(&str) -> &'a str) -> String {
     let mut shown = yaml.to_owned();
     for secret in secrets.iter().rev() {
-        let is_known = find(secret, &known, &secrets)
-            .is_some_and(|before| former[before.range.clone()] == yaml[secret.range.clone()]);
-        shown.replace_range(secret.range.clone(), if is_known { DOTS } else { news });
+        let stands = stands_for(&yaml[secret.range.clone()]);
+        shown.replace_range(secret.range.clone(), stands);
     }
     shown
+}
+
+fn is_dots(written: &str) -> bool {
+    written.trim_matches(['"', '\'']) == DOTS
 }
 
 /// Puts the secrets of `former` back where the dots were left as they were.
@@ -76,28 +91,56 @@ pub fn masked_beside(yaml: &str, former: &str, news: &str) -> String {
 /// # Errors
 /// Dots that stand for nothing that is known, each with its line.
 pub fn unmasked(typed: &str, former: &str) -> Result<String, Vec<Problem>> {
-    let (secrets, known) = (secrets(typed), self::secrets(former));
+    let (found, known) = (secrets(typed), secrets(former));
     let mut text = typed.to_owned();
     let mut problems = Vec::new();
-    for secret in secrets.iter().rev() {
+    for (at, secret) in found.iter().enumerate().rev() {
         let written = &typed[secret.range.clone()];
         if !written.contains(DOTS) {
             continue;
         }
-        let bare = written.trim_matches(['"', '\'']);
-        match find(secret, &known, &secrets).filter(|_| bare == DOTS) {
+        match counterpart(at, &found, &known).filter(|_| is_dots(written)) {
             Some(before) => text.replace_range(secret.range.clone(), &former[before.range.clone()]),
-            None => problems.push(Problem {
-                line: Some(typed[..secret.range.start].matches('\n').count() + 1),
-                text: Text::new("config.unknown_dots").with("key", &secret.label),
-            }),
+            None => problems.push(unknown_dots(typed, secret.range.start, &secret.label)),
         }
     }
     problems.reverse();
+    // Whatever shape a text has: filling secrets in must not make anything else readable.
+    let (wanted, got) = (masked(typed), masked(&text));
+    if problems.is_empty() && wanted != got {
+        let same = wanted
+            .bytes()
+            .zip(got.bytes())
+            .take_while(|(one, other)| one == other)
+            .count();
+        let lines = wanted.as_bytes()[..same.min(wanted.len())]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        problems.push(Problem {
+            line: Some(lines + 1),
+            text: Text::new("config.unknown_dots").with("key", DOTS),
+        });
+    }
     match problems.is_empty() {
         true => Ok(text),
         false => Err(problems),
     }
+}
+
+fn unknown_dots(typed: &str, at: usize, label: &str) -> Problem {
+    Problem {
+        line: Some(typed[..at].matches('\n').count() + 1),
+        text: Text::new("config.unknown_dots").with("key", label),
+    }
+}
+
+/// The keys below a section whose secrets were typed anew.
+pub fn is_retyped(typed: &str, key: &str) -> bool {
+    let inside = |secret: &Secret| secret.label == key || secret.label.starts_with(&format!("{key} "));
+    secrets(typed)
+        .iter()
+        .any(|secret| inside(secret) && !is_dots(&typed[secret.range.clone()]))
 }
 
 /// Whether dots stand for a secret below a section, as they do until somebody types over them.
@@ -106,86 +149,139 @@ pub fn keeps(typed: &str, section: &str) -> bool {
     secrets(typed).iter().any(inside)
 }
 
-/// The secret of `known` that `secret` stands for: the one with its label, or the only one with its name when it went
-/// into a comment or came out of one. Never a guess among several.
-fn find<'a>(secret: &Secret, known: &'a [Secret], typed: &[Secret]) -> Option<&'a Secret> {
-    let only = |same: &dyn Fn(&Secret) -> bool| {
-        let is_one = |list: &[Secret]| list.iter().filter(|one| same(one)).count() == 1;
-        (is_one(known) && is_one(typed)).then(|| known.iter().find(|one| same(one)))?
-    };
-    only(&|one| one.label == secret.label).or_else(|| only(&|one| one.name() == secret.name()))
+/// The secret of `known` with the same label; of several with one label the one in the same place among them, if there are
+/// as many as there were.
+fn counterpart<'a>(at: usize, found: &[Secret], known: &'a [Secret]) -> Option<&'a Secret> {
+    let label = &found[at].label;
+    let same = |list: &'a [Secret]| list.iter().filter(|one| one.label == *label);
+    let count = found.iter().filter(|one| one.label == *label).count();
+    let place = found[..at].iter().filter(|one| one.label == *label).count();
+    if same(known).count() != count {
+        return None;
+    }
+    same(known).nth(place)
 }
 
+/// In the order of the text, none inside another.
 fn secrets(yaml: &str) -> Vec<Secret> {
-    let values = scalars(yaml, Path::new("")).unwrap_or_default();
+    let parsed = single_scalars(yaml);
+    let values = parsed.as_deref().unwrap_or_default();
     let mut found = Vec::new();
-    for scalar in &values {
+    for scalar in values {
         let written = &yaml[scalar.range.clone()];
         let start = scalar.range.start;
-        if is_secret(&scalar.key) {
+        let inside = in_address(written);
+        // What only shows once it is read, as an address with escapes, is hidden whole.
+        let is_hidden = inside.len() != in_address(&scalar.value).len();
+        if is_secret(&scalar.key) || is_hidden || is_dots(written) {
             found.push(Secret {
                 label: scalar.key.clone(),
                 range: scalar.range.clone(),
             });
             continue;
         }
-        found.extend(in_address(written).into_iter().map(|(name, range)| Secret {
+        found.extend(inside.into_iter().map(|(name, range)| Secret {
             label: format!("{} {name}", scalar.key),
             range: start + range.start..start + range.end,
         }));
     }
-    let taken: Vec<Range<usize>> = values.into_iter().map(|scalar| scalar.range).collect();
+    // The same value under another key, as an anchor's: it would show what the secret is.
+    let hidden: Vec<&str> = values
+        .iter()
+        .filter(|scalar| is_secret(&scalar.key) && scalar.value.chars().count() >= LEAST_TOLD)
+        .map(|scalar| scalar.value.as_str())
+        .collect();
+    let twins = values.iter().filter(|scalar| hidden.contains(&scalar.value.as_str()));
+    found.extend(twins.map(|scalar| Secret {
+        label: scalar.key.clone(),
+        range: scalar.range.clone(),
+    }));
+    let taken: Vec<&Range<usize>> = values.iter().map(|scalar| &scalar.range).collect();
     let mut at = 0;
     for line in yaml.split_inclusive('\n') {
-        let comments = beside_values(line, at, &taken).into_iter().flat_map(|part| {
+        let end = at + line.trim_end().len();
+        let part = match parsed.is_ok() {
+            true => comment(yaml, at..end, &taken),
+            false => Some(at..end),
+        };
+        if let Some(part) = part {
             let text = &yaml[part.clone()];
             let inside = in_line(text);
-            inside.into_iter().map(move |(label, range)| Secret {
-                label,
+            let mut label = text.to_owned();
+            for range in inside.iter().rev() {
+                label.replace_range(range.clone(), DOTS);
+            }
+            found.extend(inside.into_iter().map(|range| Secret {
+                label: label.clone(),
                 range: part.start + range.start..part.start + range.end,
-            })
-        });
-        found.extend(comments);
+            }));
+        }
         at += line.len();
     }
-    found.sort_by_key(|secret| secret.range.start);
-    found
+    apart(found)
 }
 
-/// The parts of a line that belong to no value: comments, or all of it when the text cannot be parsed.
-fn beside_values(line: &str, at: usize, taken: &[Range<usize>]) -> Option<Range<usize>> {
-    let end = at + line.trim_end().len();
-    let inside = taken.iter().filter(|range| range.start < end && range.end > at);
-    let from = inside.map(|range| range.end).max().unwrap_or(at);
-    (from < end).then_some(from..end)
-}
-
-/// `name: value` with a secret's name, or an address with a password, in a comment or in a text that cannot be parsed.
-fn in_line(text: &str) -> Vec<(String, Range<usize>)> {
-    let is_comment = text.trim_start().starts_with('#');
-    let mark = if is_comment { "#" } else { "" };
-    if let Some((before, after)) = text.split_once(':') {
-        let name = before.trim().trim_start_matches('#').trim();
-        let value = after.trim();
-        if is_secret(name) && !value.is_empty() {
-            let start = text.len() - after.trim_start().len();
-            return vec![(format!("{mark}{name}"), start..start + value.len())];
+/// In order, and those that overlap as one: an alias stands where its anchor does.
+fn apart(mut found: Vec<Secret>) -> Vec<Secret> {
+    found.sort_by_key(|secret| (secret.range.start, secret.range.end));
+    let mut apart: Vec<Secret> = Vec::new();
+    for secret in found {
+        match apart.last_mut().filter(|last| secret.range.start < last.range.end) {
+            Some(last) => last.range.end = last.range.end.max(secret.range.end),
+            None => apart.push(secret),
         }
     }
-    let found = in_address(text).into_iter();
-    found.map(|(name, range)| (format!("{mark}{name}"), range)).collect()
+    apart
+}
+
+/// The comment of a line of a text that could be parsed: what begins with `#` and lies in no value. A line of a value that
+/// has several has none.
+fn comment(yaml: &str, line: Range<usize>, taken: &[&Range<usize>]) -> Option<Range<usize>> {
+    let is_inside = |at: usize| taken.iter().any(|range| range.start <= at && at < range.end);
+    let marks = yaml[line.clone()].match_indices('#').map(|(at, _)| line.start + at);
+    let begins = |at: usize| at == line.start || yaml[..at].ends_with([' ', '\t']) || yaml[..at].ends_with('\u{feff}');
+    let start = marks.into_iter().find(|at| begins(*at) && !is_inside(*at))?;
+    Some(start..line.end)
+}
+
+/// What may be a secret in a comment, or in a line of a text that cannot be parsed: everything behind a name of one and its
+/// colon or equals sign, or the passwords of addresses.
+fn in_line(text: &str) -> Vec<Range<usize>> {
+    let mut from = 0;
+    for (at, sign) in text.match_indices([':', '=', '：']) {
+        let word = text[from..at].trim_end();
+        let word = word
+            .rsplit(|c: char| c.is_whitespace() || "{}[],#?&".contains(c))
+            .next()
+            .unwrap_or_default();
+        let word = word.trim_matches(['"', '\'']);
+        let value = text[at + sign.len()..].trim_start();
+        if is_secret(word) && !value.is_empty() {
+            return std::iter::once(text.len() - value.len()..text.len()).collect();
+        }
+        from = at + sign.len();
+    }
+    in_address(text).into_iter().map(|(_, range)| range).collect()
 }
 
 /// The passwords inside of addresses, each with the name before it: `scheme://user:PASSWORD@host` and `?password=PASSWORD`.
 fn in_address(text: &str) -> Vec<(String, Range<usize>)> {
-    let mut found = Vec::new();
+    let mut found: Vec<(String, Range<usize>)> = Vec::new();
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
         let address = &text[start..];
         let address = &address[..address.find(ends).unwrap_or(address.len())];
         let authority = &address[..address.find(['/', '?', '#']).unwrap_or(address.len())];
-        if let Some((user, _)) = authority.rsplit_once('@')
+        // A password with a slash in it ends the host too early; a port has digits only.
+        let has_port = authority
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let before = match authority.rsplit_once('@') {
+            None if !has_port => address.rsplit_once('@'),
+            before => before,
+        };
+        if let Some((user, _)) = before
             && let Some((name, password)) = user.split_once(':')
             && !password.is_empty()
         {
@@ -194,7 +290,7 @@ fn in_address(text: &str) -> Vec<(String, Range<usize>)> {
         }
         let query = address.find('?').unwrap_or(address.len());
         let mut from = start + query + 1;
-        for pair in address[query..].trim_start_matches('?').split('&') {
+        for pair in address[query..].trim_start_matches('?').split(['&', ';']) {
             if let Some((name, value)) = pair.split_once('=')
                 && is_secret(name)
                 && !value.is_empty()
@@ -205,6 +301,13 @@ fn in_address(text: &str) -> Vec<(String, Range<usize>)> {
             from += pair.len() + 1;
         }
     }
+    found.sort_by_key(|(_, range)| range.start);
+    let mut last = 0;
+    found.retain(|(_, range)| {
+        let is_apart = range.start >= last;
+        last = last.max(range.end);
+        is_apart
+    });
     found
 }
 
@@ -242,9 +345,6 @@ mod tests {
             unmasked(&typed, FILE).unwrap(),
             FILE.replace("\"s3cret # ü\" # keep", "new")
         );
-        let base = "a:\n  user-pwd: x1\n";
-        let commented = format!("a:\n  #user-pwd: {DOTS}\n");
-        assert_eq!(unmasked(&commented, base).unwrap(), "a:\n  #user-pwd: x1\n");
     }
 
     #[test]
@@ -252,17 +352,81 @@ mod tests {
         let refused = |typed: &str, former: &str| unmasked(typed, former).unwrap_err()[0].line;
         assert_eq!(refused(&format!("a: 1\nb-token: {DOTS}\n"), "a: 1\n"), Some(2));
         assert_eq!(refused(&format!("pwd: {DOTS}x\n"), "pwd: y\n"), Some(1));
-        // Two of one name: it would be a guess which one is meant.
+        // One of two is gone: it would be a guess which.
         let two = "#pwd: one\n#pwd: two\n";
         assert_eq!(refused(&format!("#pwd: {DOTS}\n"), two), Some(1));
         // What is no secret is not filled in, so nothing can be read by moving dots about.
         let moved = format!("jpom:\n  cluster:\n    id: {DOTS}\n");
-        assert_eq!(unmasked(&moved, "user-pwd: x\n").unwrap(), moved);
+        assert!(unmasked(&moved, "user-pwd: x\n").is_err());
     }
 
     #[test]
-    fn a_changed_secret_is_told_apart() {
-        let shown = masked_beside("pwd: b\ntoken: c\n", "pwd: a\ntoken: c\n", "NEW");
-        assert_eq!(shown, format!("pwd: NEW\ntoken: {DOTS}\n"));
+    fn what_is_typed_is_told_apart_from_what_was_left() {
+        let typed = format!("pwd: a\ntoken: {DOTS}\n");
+        assert_eq!(masked_typed(&typed, "NEW"), format!("pwd: NEW\ntoken: {DOTS}\n"));
+        assert!(is_retyped(&typed, "pwd") && !is_retyped(&typed, "token"));
+    }
+
+    /// Texts with a secret in an unusual shape: none is shown, and untouched dots give the same text back.
+    #[test]
+    fn secrets_in_unusual_shapes_are_hidden_and_kept() {
+        for yaml in [
+            "user-pwd: |\n  s3cret\n  s3cret2\na: 1\n",
+            "user-pwd: >-\n    s3cret\n\n    s3cret\n",
+            "tokens: [s3cret, \"s3cret,x\"]\n",
+            "tokens:\n  - s3cret # one\n  - s3cret\n",
+            "secret: {value: s3cret}\n",
+            "m: &m {user-pwd: s3cret}\nb: {<<: *m}\n",
+            "a: &x s3cret\nuser-pwd: *x\n",
+            "user-pwd: 's3cret '' x'\n",
+            "user-pwd: \"s3cret \\\" x\"\n",
+            "user-pwd: \"s3cret\n  s3cret2\"\n",
+            "user-pwd: s3cret\n  s3cret2\n",
+            "--- \nuser-pwd: s3cret\n--- \nuser-pwd: s3cret2\n",
+            "# {url: x, user-pwd: s3cret}\nx: 1 # a: 1, user-pwd: s3cret\n",
+            "#user-pwd=s3cret\n#user-pwd=s3cret2\n",
+            "url: \"mysql:\\/\\/u:s3cret@h\"\n",
+            "url: mysql://u:s3/cret@h/db\n",
+            "url: mysql://h/db?password=http://aa:s3cret@c\n",
+            "list: [a, # user-pwd: s3cret\n  b]\n",
+            "api_key: s3cret\naccessKey: s3cret\napikey: s3cret\npass: s3cret\n",
+            "\u{feff}user-pwd: s3cret\r\nb: ü\r\n",
+            "\"user-pwd\": !!str s3cret\n",
+        ] {
+            let shown = masked(yaml);
+            assert!(!shown.contains("s3"), "{yaml} shows {shown}");
+            assert_eq!(unmasked(&shown, yaml).as_deref().ok(), Some(yaml), "{shown}");
+        }
+        for broken in ["jpom: {db: {user-pwd: s3cret", "a: [\nuser-pwd: s3cret, b: s3cret\n"] {
+            assert!(!masked(broken).contains("s3cret"), "{}", masked(broken));
+        }
+    }
+
+    /// Everything somebody could write to have a secret filled in where it can be read.
+    #[test]
+    fn dots_bring_no_secret_to_a_place_where_it_can_be_read() {
+        let former =
+            "jpom:\n  db:\n    url: mysql://u:in&url@db/x\n    user-pwd: \"Tr0ub,4dor&3\"\n# user-pwd: c0mment\n";
+        let pieces = ["Tr0ub", "4dor", "in&", "c0mm"];
+        for typed in [
+            "# x://y?user-pwd=••••••\n",
+            "jpom.db.url: mysql://real/db?a.user-pwd=••••••\n",
+            "jpom.db: {user-pwd: ••••••, x: 1}\n",
+            "#user-pwd: ••••••\n",
+            "jpom:\n  cluster:\n    id: ••••••\n",
+            "jpom:\n  db:\n    user-pwd: ••••••\n    note: ••••••\n",
+            "jpom:\n  db:\n    user-pwd: &a ••••••\n    note: *a\n",
+            "jpom.db.user-pwd: ••••••\nx: y\n",
+            "jpom:\n  db:\n    user-pwd:\n      x: ••••••\n",
+            "jpom:\n  db:\n    user-pwd: [••••••]\n",
+            "jpom:\n  db:\n    user-pwd: >\n      ••••••\n",
+            "jpom: {db: {url: x, user-pwd: ••••••}}\n",
+        ] {
+            let text = unmasked(typed, former).unwrap_or_default();
+            let shown = masked(&text);
+            for piece in pieces {
+                assert!(!shown.contains(piece), "{typed} brought {shown}");
+            }
+        }
     }
 }

@@ -88,6 +88,16 @@ pub struct Cluster {
     pub heart_seconds: u32,
 }
 
+/// A secret that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(mask::DOTS)
+    }
+}
+
 /// One key with its value and where that comes from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -95,8 +105,8 @@ pub struct Setting {
     /// Never for people: see [`Setting::shown`].
     value: String,
     pub origin: Origin,
-    /// The file has a value, too, which does not count.
-    pub is_overridden: bool,
+    /// What the file says, whether it counts or not.
+    in_file: Option<String>,
 }
 
 impl std::fmt::Debug for Setting {
@@ -123,6 +133,27 @@ impl Setting {
     /// Whether the other one has the same value, wherever it comes from.
     pub fn is_same(&self, other: &Setting) -> bool {
         self.value == other.value
+    }
+
+    /// Whether the file says the same, where that counts or not.
+    pub fn is_same_in_file(&self, other: &Setting) -> bool {
+        self.in_file == other.in_file
+    }
+
+    /// The file has a value, which does not count.
+    pub fn is_overridden(&self) -> bool {
+        self.in_file.is_some() && !matches!(self.origin, Origin::File { .. })
+    }
+
+    /// A flag or the environment decides.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(self.origin, Origin::Flag(_) | Origin::Environment(_))
+    }
+
+    /// What the file says, as people may see it.
+    pub fn shown_in_file(&self) -> String {
+        let value = self.in_file.as_deref().unwrap_or_default();
+        mask::value(self.key, value)
     }
 }
 
@@ -151,7 +182,7 @@ pub struct Config {
     /// `server.ssl.certificate` and `server.ssl.certificate-private-key`; none for plain HTTP.
     pub tls: Option<Files>,
     /// `MUSTER_MASTER_KEY`, from the environment only: it must not stand in a file that is shown.
-    pub master_key: Option<String>,
+    pub master_key: Option<Hidden>,
     /// `jpom.audit.keep-days`: how long the audit trail is kept; 0 for ever.
     pub audit_days: u32,
     /// Every key with its value.
@@ -272,7 +303,7 @@ impl Reader {
             base_path: or_note(values::base_path(source.get("server.servlet.context-path")), wrong),
             trusted_proxies: or_note(values::trusted_proxies(source.get("server.trusted-proxies")), wrong),
             tls: or_note(values::tls(&source), wrong),
-            master_key: or_note(values::master_key(source.in_environment("muster.master-key")), wrong),
+            master_key: or_note(values::master_key(source.in_environment("muster.master-key")), wrong).map(Hidden),
             audit_days: or_note(
                 values::parsed(source.get("jpom.audit.keep-days"), 365, "config.allowed.days"),
                 wrong,

@@ -186,13 +186,12 @@ impl Source {
                 Some(found) => (found.value, found.place),
                 None => ((*unset).to_owned(), Origin::Default),
             };
-            let in_file = self.file.iter().any(|found| found.key == *key);
-            let is_overridden = in_file && !matches!(origin, Origin::File { .. });
+            let in_file = self.file.iter().rfind(|found| found.key == *key);
             Setting {
                 key,
                 value,
                 origin,
-                is_overridden,
+                in_file: in_file.map(|found| found.value.clone()),
             }
         };
         known.iter().map(setting).collect()
@@ -206,10 +205,17 @@ impl Source {
             .filter(|found| !known.contains(&found.key.as_str()))
             .map(|found| format!("{} ({})", found.key, found.place))
             .collect();
-        match unknown.as_slice() {
-            [] => Vec::new(),
-            keys => vec![Text::new("config.unknown").with("keys", keys.join(", "))],
+        let mut warnings = Vec::new();
+        if !unknown.is_empty() {
+            warnings.push(Text::new("config.unknown").with("keys", unknown.join(", ")));
         }
+        for (at, found) in self.file.iter().enumerate() {
+            if self.file[..at].iter().any(|before| before.key == found.key) {
+                let twice = Text::new("config.twice").with("key", &found.key);
+                warnings.push(twice.with("place", &found.place));
+            }
+        }
+        warnings
     }
 }
 
@@ -238,8 +244,24 @@ pub(super) struct Scalar {
     pub range: Range<usize>,
 }
 
-/// Every value of a YAML text, in order. Scalars stay as written: a cluster id `007` must not become the number 7.
+/// Every value of a YAML text, in order. Scalars stay as written: a cluster id `007` must not become the number 7. The entries
+/// of a plain list are one value, joined by commas.
 pub(super) fn scalars(yaml: &str, path: &Path) -> std::result::Result<Vec<Scalar>, Problem> {
+    read_scalars(yaml, path, Lists::Joined)
+}
+
+/// [`scalars`], with each entry of a list as a value of its own.
+pub(super) fn single_scalars(yaml: &str) -> std::result::Result<Vec<Scalar>, Problem> {
+    read_scalars(yaml, Path::new(""), Lists::Apart)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Joined,
+    Apart,
+}
+
+fn read_scalars(yaml: &str, path: &Path, lists: Lists) -> std::result::Result<Vec<Scalar>, Problem> {
     let mut found = Vec::new();
     let bare = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
     let offset = yaml.len() - bare.len();
@@ -255,10 +277,19 @@ pub(super) fn scalars(yaml: &str, path: &Path) -> std::result::Result<Vec<Scalar
     let bytes: Vec<usize> = bare.char_indices().map(|(at, _)| at).chain([bare.len()]).collect();
     let byte = |marker: &Marker| offset + bytes.get(marker.index()).copied().unwrap_or(bare.len());
     for document in &documents {
-        flatten(document, "", &mut |key, node| {
+        flatten(document, ("", None), lists, &mut |key, name, node| {
             if let Some(value) = scalar(node) {
-                let start = byte(&node.span.start);
-                let end = start + written_length(&yaml[start..byte(&node.span.end)]);
+                let end = byte(&node.span.end);
+                // A block of several lines begins with its sign, behind the colon.
+                let start = match (name, &node.data) {
+                    (Some(name), YamlDataOwned::Representation(_, ScalarStyle::Literal | ScalarStyle::Folded, _)) => {
+                        let after = byte(&name.span.end);
+                        let sign = yaml[after..end].find(['|', '>']).map_or(after, |at| after + at);
+                        sign.min(byte(&node.span.start))
+                    }
+                    _ => byte(&node.span.start),
+                };
+                let end = start + written_length(&yaml[start..end.max(start)]);
                 found.push(Scalar {
                     key,
                     value,
@@ -299,27 +330,33 @@ fn documents(yaml: &str) -> std::result::Result<Vec<MarkedYamlOwned>, ScanError>
     }
 }
 
-/// Calls `leaf` for every scalar and plain list with its dotted key.
-fn flatten(node: &MarkedYamlOwned, above: &str, leaf: &mut impl FnMut(String, &MarkedYamlOwned)) {
+/// Calls `leaf` for every value with its dotted key and the node of the key's last word.
+fn flatten(
+    node: &MarkedYamlOwned,
+    (above, name): (&str, Option<&MarkedYamlOwned>),
+    lists: Lists,
+    leaf: &mut impl FnMut(String, Option<&MarkedYamlOwned>, &MarkedYamlOwned),
+) {
+    let is_apart = |items: &[MarkedYamlOwned]| lists == Lists::Apart || items.iter().any(|item| plain(item).is_none());
     let entries = match &node.data {
         YamlDataOwned::Mapping(entries) => entries,
-        YamlDataOwned::Sequence(items) if items.iter().any(|item| plain(item).is_none()) => {
+        YamlDataOwned::Sequence(items) if is_apart(items) => {
             for (at, item) in items.iter().enumerate() {
-                flatten(item, &format!("{above}[{at}]"), leaf);
+                flatten(item, (&format!("{above}[{at}]"), None), lists, leaf);
             }
             return;
         }
         _ if above.is_empty() => return,
-        _ => return leaf(above.to_owned(), node),
+        _ => return leaf(above.to_owned(), name, node),
     };
     for (key, value) in entries {
-        let Some(name) = plain(key) else { continue };
+        let Some(word) = plain(key) else { continue };
         let path = if above.is_empty() {
-            name
+            word
         } else {
-            format!("{above}.{name}")
+            format!("{above}.{word}")
         };
-        flatten(value, &path, leaf);
+        flatten(value, (&path, Some(key)), lists, leaf);
     }
 }
 

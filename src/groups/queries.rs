@@ -253,6 +253,40 @@ pub async fn lock_of_cluster(tx: &mut Transaction<'_>, install_id: &str) -> mysq
     .await
 }
 
+/// The groups a cluster is bound to, by their ids.
+pub async fn ids_of_cluster(tx: &mut Transaction<'_>, install_id: &str) -> mysql_async::Result<Vec<u32>> {
+    tx.exec("select group_id from cluster_group where install_id = ?", (install_id,))
+        .await
+}
+
+/// Puts a cluster in the place of another in every group; where it stood already it takes the better of both places. The
+/// groups' rows are locked and both clusters are held.
+pub async fn hand_over(tx: &mut Transaction<'_>, from: &str, heir: &str, by: &str) -> mysql_async::Result<()> {
+    tx.exec_drop(
+        "update asset_group set modified_at = utc_timestamp(6), modified_by = ? \
+         where group_id in (select group_id from cluster_group where install_id = ?)",
+        (by, from),
+    )
+    .await?;
+    tx.exec_drop(
+        "delete h from cluster_group h join cluster_group o on o.group_id = h.group_id and o.install_id = ? \
+         where h.install_id = ? and o.position < h.position",
+        (from, heir),
+    )
+    .await?;
+    tx.exec_drop(
+        "delete o from cluster_group o join cluster_group h on h.group_id = o.group_id and h.install_id = ? \
+         where o.install_id = ?",
+        (heir, from),
+    )
+    .await?;
+    tx.exec_drop(
+        "update cluster_group set install_id = ? where install_id = ?",
+        (heir, from),
+    )
+    .await
+}
+
 /// Gives a group exactly these clusters in this order. Its row is new, or locked.
 pub async fn set_members(
     tx: &mut Transaction<'_>,

@@ -16,7 +16,7 @@ use crate::install::Install;
 
 pub mod store;
 
-pub use store::{Filter, Line, Store};
+pub use store::{Filter, Found, Line, Store};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -55,6 +55,7 @@ pub fn start(format: LogFormat, install: &Arc<Install>, store: &Arc<Store>) {
             install: install.clone(),
             inner: Format::default().with_target(false).without_time(),
         });
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     // A second subscriber cannot be set; the first one then goes on.
     let _ = tracing_subscriber::registry()
         .with(wanted())

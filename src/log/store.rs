@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use flexi_logger::writers::FileLogWriter;
@@ -24,6 +25,8 @@ const MOST_BYTES: u64 = 10 * 1024 * 1024;
 const KEPT_FILES: usize = 14;
 /// Lines in memory.
 const KEPT_LINES: usize = 2000;
+/// How long a search may read files; one at a time.
+const SEARCH: Duration = Duration::from_secs(3);
 /// Lines that may wait for a slow disk; more are kept in memory only.
 const WAITING_LINES: usize = 4096;
 
@@ -80,12 +83,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn fits(&self, line: &Line) -> bool {
+    /// `part` is the text in lower case.
+    fn fits(&self, line: &Line, part: &str) -> bool {
         let serious = self
             .level
             .is_none_or(|least| line.level().is_some_and(|level| level <= least));
-        serious && (self.text.is_empty() || line.text.to_lowercase().contains(&self.text.to_lowercase()))
+        serious && (part.is_empty() || line.text.to_lowercase().contains(part))
     }
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Oldest first.
+    pub lines: Vec<Line>,
+    /// The time was over before all files were read.
+    pub is_cut_off: bool,
 }
 
 /// The last lines.
@@ -94,6 +107,8 @@ struct Recent {
     lines: VecDeque<Line>,
     /// The number of the last line before them: whoever has seen it can be told the rest from here.
     before: u64,
+    /// Lines that the disk was too slow for.
+    lost: u64,
 }
 
 /// The log of one server.
@@ -147,7 +162,7 @@ impl Store {
             writer: Mutex::new(Some(writer)),
         };
         let known = store.search(&Filter::default(), 1)?;
-        let last = known.last().map_or(0, |line| line.at_us);
+        let last = known.lines.last().map_or(0, |line| line.at_us);
         store.last.send_replace(last);
         store.recent().before = last;
         Ok(store)
@@ -172,7 +187,15 @@ impl Store {
             text: text.clone(),
         });
         if let Some(queue) = &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = queue.try_send(text);
+            recent.lost += u64::from(queue.try_send(text).is_err());
+            // The gap is told where it is, once there is room again.
+            if recent.lost > 0
+                && queue
+                    .try_send(format!("# {} lines were not written", recent.lost).into())
+                    .is_ok()
+            {
+                recent.lost = 0;
+            }
         }
         self.last.send_replace(at_us);
     }
@@ -185,10 +208,11 @@ impl Store {
     /// The lines after one of them, if all of these are still in memory.
     pub fn after(&self, at_us: u64, filter: &Filter) -> Option<Vec<Line>> {
         let recent = self.recent();
+        let part = filter.text.to_lowercase();
         let later = recent
             .lines
             .iter()
-            .filter(|line| line.at_us > at_us && filter.fits(line));
+            .filter(|line| line.at_us > at_us && filter.fits(line, &part));
         (at_us >= recent.before).then(|| later.cloned().collect())
     }
 
@@ -196,24 +220,33 @@ impl Store {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last lines that fit, oldest first, from the files and from memory. Reads files: not for async code.
+    /// The last lines that fit, from the files and from memory, as far back as three seconds reach. Reads files: not for async code.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn search(&self, filter: &Filter, most: usize) -> io::Result<Vec<Line>> {
+    pub fn search(&self, filter: &Filter, most: usize) -> io::Result<Found> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, part) = (Instant::now() + SEARCH, filter.text.to_lowercase());
+        let mut is_cut_off = false;
         let in_memory: Vec<Line> = self.recent().lines.iter().cloned().collect();
         let from = in_memory.first().map_or(u64::MAX, |line| line.at_us);
-        let mut found: VecDeque<Line> = in_memory.into_iter().filter(|line| filter.fits(line)).collect();
+        let mut found: VecDeque<Line> = in_memory.into_iter().filter(|line| filter.fits(line, &part)).collect();
         for path in self.files()?.iter().rev() {
-            if found.len() >= most {
+            is_cut_off = Instant::now() > until;
+            if found.len() >= most || is_cut_off {
                 break;
             }
+            let Ok(file) = File::open(path) else {
+                // Cleaned up just now.
+                continue;
+            };
             let mut inside = VecDeque::new();
-            for text in BufReader::new(File::open(path)?).split(b'\n') {
+            for text in BufReader::new(file).split(b'\n') {
                 let Some(line) = Line::parse(&String::from_utf8_lossy(&text?)) else {
                     continue;
                 };
-                if line.at_us < from && filter.fits(&line) {
+                if line.at_us < from && filter.fits(&line, &part) {
                     inside.push_back(line);
                     if inside.len() > most {
                         inside.pop_front();
@@ -225,7 +258,10 @@ impl Store {
             }
         }
         let surplus = found.len().saturating_sub(most);
-        Ok(found.into_iter().skip(surplus).collect())
+        Ok(Found {
+            lines: found.into_iter().skip(surplus).collect(),
+            is_cut_off,
+        })
     }
 
     /// The files, oldest first.
@@ -297,11 +333,11 @@ mod tests {
         store.close();
         let store = Store::open(data.path()).unwrap();
         store.write("7a175577/9999  INFO third");
-        let all = store.search(&Filter::default(), 10).unwrap();
+        let all = store.search(&Filter::default(), 10).unwrap().lines;
         assert_eq!(all.len(), 4, "a line end inside makes no second line");
         assert!(all.windows(2).all(|two| two[0].at_us < two[1].at_us));
         assert_eq!(
-            said(&store.search(&Filter::default(), 2).unwrap()),
+            said(&store.search(&Filter::default(), 2).unwrap().lines),
             ["DEFAULT 集群ID冲突：7a17 默认集群", "third"]
         );
         let errors = Filter {
@@ -309,14 +345,14 @@ mod tests {
             text: "冲突".to_owned(),
         };
         assert_eq!(
-            said(&store.search(&errors, 10).unwrap()),
+            said(&store.search(&errors, 10).unwrap().lines),
             ["DEFAULT 集群ID冲突：7a17 默认集群"]
         );
         let warnings = Filter {
             level: Some(Level::WARN),
             text: String::new(),
         };
-        assert_eq!(store.search(&warnings, 10).unwrap().len(), 2);
+        assert_eq!(store.search(&warnings, 10).unwrap().lines.len(), 2);
         // Whoever saw the second line before the restart goes on from there: not from memory alone.
         assert_eq!(store.after(all[1].at_us, &Filter::default()), None);
         assert_eq!(said(&store.after(all[2].at_us, &Filter::default()).unwrap()), ["third"]);

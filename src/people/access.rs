@@ -13,6 +13,7 @@ use super::sessions::{self, Proof, Unknown, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::web::form::{LONGEST, LONGEST_SIGNED_IN};
 use crate::web::guard::{bearer, is_same_origin};
 use crate::web::layout::Reader;
 use crate::web::{Form, observe, page};
@@ -193,7 +194,8 @@ async fn guard<E: Endpoint>(door: Door, next: Arc<E>, mut req: Request) -> poem:
         return Err(refusal.into());
     }
     if !req.method().is_safe() {
-        let form = Form::read(req.take_body()).await?;
+        let longest = if viewer.is_some() { LONGEST_SIGNED_IN } else { LONGEST };
+        let form = Form::read(req.take_body(), longest).await?;
         let by_token = matches!(
             &viewer,
             Some(Viewer {

@@ -15,7 +15,7 @@ use url::form_urlencoded;
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::log::{Filter, Line};
+use crate::log::{Filter, Found, Line};
 use crate::people::access::{Access, Address, get};
 use crate::web::{Hx, filters};
 
@@ -45,6 +45,8 @@ struct Page {
     level: &'static str,
     text: String,
     lines: Vec<Line>,
+    /// Older files were not looked at.
+    is_cut_off: bool,
     /// Where the files are.
     directory: String,
     /// The stream of what comes after the last line.
@@ -120,19 +122,20 @@ async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
     // Before the search, so that what is said meanwhile is sent by the stream.
     let last = *app.log.news().borrow();
-    let lines = search(&app, wanted.filter.clone(), SHOWN).await?;
+    let Found { lines, is_cut_off } = search(&app, wanted.filter.clone(), SHOWN).await?;
     let last = lines.last().map_or(last, |line| line.at_us.max(last));
     let page = Page {
         live: format!("/log/live?{}", wanted.query(last)),
         level: wanted.level,
         text: wanted.filter.text,
         directory: app.config.data.join("log").display().to_string(),
+        is_cut_off,
         lines,
     };
     hx.render(&page, &page.as_lines())
 }
 
-async fn search(app: &App, filter: Filter, most: usize) -> Result<Vec<Line>> {
+async fn search(app: &App, filter: Filter, most: usize) -> Result<Found> {
     let log = app.log.clone();
     let found = tokio::task::spawn_blocking(move || log.search(&filter, most)).await;
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
@@ -195,7 +198,8 @@ impl Stream {
             match timeout_at(pause.min(self.until), news.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
-                Err(_) => return Some((Ok(": \n\n".to_owned()), self)),
+                // The browser then knows how far it is, although nothing fitted.
+                Err(_) => return Some((Ok(format!("id: {}\n\n", self.after)), self)),
             }
         }
     }
@@ -205,7 +209,7 @@ impl Stream {
         if let Some(lines) = self.app.log.after(self.after, &self.filter) {
             return Ok(lines);
         }
-        let mut found = search(&self.app, self.filter.clone(), CAUGHT_UP).await?;
+        let mut found = search(&self.app, self.filter.clone(), CAUGHT_UP).await?.lines;
         found.retain(|line| line.at_us > self.after);
         Ok(found)
     }
@@ -226,7 +230,19 @@ impl Stream {
 #[handler]
 async fn download(app: Data<&App>) -> Result<Response> {
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
-    let files: VecDeque<_> = app.log.files().map_err(internal)?.into();
+    let log = app.log.clone();
+    // All of them open before the first is sent, so that none is turned over meanwhile.
+    let opened = tokio::task::spawn_blocking(move || {
+        let files = log
+            .files()?
+            .into_iter()
+            .filter_map(|path| std::fs::File::open(path).ok());
+        Ok(files.map(tokio::fs::File::from_std).collect::<VecDeque<_>>())
+    });
+    let files = opened
+        .await
+        .map_err(|cause| Error::Internal(cause.into()))?
+        .map_err(internal)?;
     let name = format!("muster-{}.log", app.install.id.get(..8).unwrap_or_default());
     let pieces = stream::try_unfold((files, None), |(mut files, mut open)| async move {
         let mut piece = vec![0; 64 * 1024];
@@ -234,7 +250,7 @@ async fn download(app: Data<&App>) -> Result<Response> {
             let mut file = match open.take() {
                 Some(file) => file,
                 None => match files.pop_front() {
-                    Some(path) => tokio::fs::File::open(path).await?,
+                    Some(file) => file,
                     None => return Ok::<_, std::io::Error>(None),
                 },
             };

@@ -9,8 +9,10 @@ use url::form_urlencoded;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
-/// The longest form has a few fields of some hundred characters; anything longer is not ours.
-const LONGEST: usize = 64 * 1024;
+/// The longest form of somebody who is not signed in has a few fields of some hundred characters.
+pub const LONGEST: usize = 64 * 1024;
+/// The settings file may be sixty thousand bytes long, and each may take three here, or nine for a character.
+pub const LONGEST_SIGNED_IN: usize = 1024 * 1024;
 /// A client that sends its form slower than this is no browser.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -21,9 +23,9 @@ pub struct Form(Vec<(String, String)>);
 impl Form {
     /// # Errors
     /// [`Error::Invalid`] for a body that is too long or does not come.
-    pub async fn read(body: Body) -> Result<Form> {
+    pub async fn read(body: Body, longest: usize) -> Result<Form> {
         let wrong = || Error::Invalid(Text::new("error.form"));
-        let bytes = timeout(PATIENCE, body.into_bytes_limit(LONGEST)).await;
+        let bytes = timeout(PATIENCE, body.into_bytes_limit(longest)).await;
         let bytes = bytes.map_err(|_| wrong())?.map_err(|_| wrong())?;
         Ok(Form(form_urlencoded::parse(&bytes).into_owned().collect()))
     }

@@ -101,7 +101,7 @@ async fn the_stream_goes_on_where_a_browser_was() {
     let data = a.data.path().to_owned();
     let again = muster::log::Store::open(&data).unwrap();
     again.write("7a175577/9999  INFO after the restart");
-    let found = again.search(&muster::log::Filter::default(), 10).unwrap();
+    let found = again.search(&muster::log::Filter::default(), 10).unwrap().lines;
     let at: u64 = second.parse().unwrap();
     let missed: Vec<&str> = found
         .iter()

@@ -22,6 +22,7 @@ mod requirements;
 mod rights;
 mod second_factor;
 mod settings;
+mod settings_secrets;
 mod sign_in;
 mod succession;
 mod support;

@@ -12,10 +12,10 @@ use poem::http::StatusCode;
 use crate::processes::Process;
 use crate::support::{Page, TestConsole, TestDatabase, let_in};
 
-const DOTS: &str = "••••••";
+pub(crate) const DOTS: &str = "••••••";
 
 /// A server with this settings file.
-async fn with_file(yaml: &str) -> TestConsole {
+pub(crate) async fn with_file(yaml: &str) -> TestConsole {
     let data = tempfile::TempDir::new().unwrap();
     fs::write(data.path().join("application.yml"), yaml).unwrap();
     let database = TestDatabase::new().await;
@@ -25,19 +25,19 @@ async fn with_file(yaml: &str) -> TestConsole {
     a
 }
 
-fn file(a: &TestConsole) -> String {
+pub(crate) fn file(a: &TestConsole) -> String {
     fs::read_to_string(a.data.path().join("application.yml")).unwrap()
 }
 
 /// What the editor shows.
-fn editor(page: &Page) -> String {
+pub(crate) fn editor(page: &Page) -> String {
     let (_, rest) = page.body.split_once("id=\"settings-text\"").unwrap();
     let (_, rest) = rest.split_once(">\n").unwrap();
     let (text, _) = rest.split_once("</textarea>").unwrap();
     html_escape(text)
 }
 
-fn html_escape(text: &str) -> String {
+pub(crate) fn html_escape(text: &str) -> String {
     text.replace("&#60;", "<")
         .replace("&#62;", ">")
         .replace("&#34;", "\"")
@@ -46,7 +46,7 @@ fn html_escape(text: &str) -> String {
 }
 
 /// Saves a text as a browser does: looked at first, then confirmed.
-async fn save(a: &TestConsole, text: &str) -> Page {
+pub(crate) async fn save(a: &TestConsole, text: &str) -> Page {
     let seen = a.get("/settings").await.value("input[name=seen]");
     let typed = text.replace('\n', "\r\n");
     let fields = [("seen", seen.as_str()), ("text", typed.as_str())];
@@ -58,7 +58,7 @@ async fn save(a: &TestConsole, text: &str) -> Page {
 }
 
 /// Two looks, as the task has them a second apart.
-async fn look(watcher: &Watcher, app: &App) {
+pub(crate) async fn look(watcher: &Watcher, app: &App) {
     watcher.tick(app).await.unwrap();
     watcher.tick(app).await.unwrap();
 }
@@ -94,7 +94,7 @@ async fn changing_the_id_keeps_comments_and_counts_at_once() {
     let preview = a.post("/settings/draft", &fields).await;
     assert_eq!(preview.texts(".diff-old td:last-child"), ["#id: DEFAULT"]);
     assert_eq!(preview.texts(".diff-new td:last-child"), ["id: EAST1"]);
-    preview.shows("DEFAULT → EAST1 at once");
+    preview.shows("DEFAULT → EAST1 At once");
     assert_eq!(file(&a), DEFAULT_FILE, "nothing is saved before it is confirmed");
     let typed = html_escape(
         preview
@@ -247,68 +247,6 @@ async fn what_is_wrong_is_said_with_its_line_and_nothing_is_saved() {
 }
 
 #[tokio::test]
-async fn secrets_are_never_shown_and_stay_when_they_are_left_alone() {
-    let yaml =
-        "# user-pwd: in-comment\njpom:\n  db:\n    user-name: a\n    user-pwd: hidden-1\n  other-token: hidden-2\n";
-    let a = with_file(yaml).await;
-    let page = a.get("/settings").await;
-    let shown = editor(&page);
-    for secret in ["hidden-1", "hidden-2", "in-comment"] {
-        assert!(!page.body.contains(secret), "{secret}");
-    }
-    let answer = save(&a, &shown.replace("user-name: a", "user-name: b")).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text("body"));
-    assert_eq!(file(&a), yaml.replace("user-name: a", "user-name: b"));
-    let typed = editor(&a.get("/settings").await).replacen(
-        &format!("user-pwd: {DOTS}\n  other"),
-        "user-pwd: new-secret\n  other",
-        1,
-    );
-    let seen = a.get("/settings").await.value("input[name=seen]");
-    let preview = a.post("/settings/draft", &[("seen", &seen), ("text", &typed)]).await;
-    preview.shows("user-pwd: •••••• (new)");
-    assert_eq!(
-        preview.body.matches("new-secret").count(),
-        1,
-        "only in the field that is sent back"
-    );
-    assert_eq!(
-        a.post("/settings", &[("seen", &seen), ("text", &typed)]).await.status,
-        StatusCode::SEE_OTHER
-    );
-    assert!(file(&a).contains("user-pwd: new-secret"));
-    for text in ["hidden-1", "new-secret", "hidden-2"] {
-        assert_eq!(
-            a.count(&format!("select count(*) from audit where changes like '%{text}%'"))
-                .await,
-            0
-        );
-    }
-    a.get("/settings?version=1").await.shows("version 1");
-    assert!(!a.get("/settings?version=1").await.body.contains("hidden-"));
-}
-
-#[tokio::test]
-async fn a_saved_password_is_not_sent_to_another_database() {
-    let yaml = "jpom:\n  db:\n    url: mysql://db:3306/jpom\n    user-name: a\n    user-pwd: hidden\n";
-    let data = tempfile::TempDir::new().unwrap();
-    fs::write(data.path().join("application.yml"), yaml).unwrap();
-    let database = TestDatabase::new().await;
-    // Here the file decides which database it is; the test's own connection is made apart.
-    let mut a = TestConsole::silent(&database.database, Some(data), &[("JPOM_DB_URL", "")]).await;
-    a.heart.tick().await.unwrap();
-    a.visitor = a.visitor("root", Role::SuperAdmin).await;
-    let moved = editor(&a.get("/settings").await).replace("db:3306", "elsewhere:3306");
-    let page = save(&a, &moved).await;
-    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    page.shows("is not sent to a new place");
-    let page = save(&a, &moved.replace(DOTS, "hidden")).await;
-    assert_eq!(page.status, StatusCode::SEE_OTHER);
-    let page = a.get("/settings").await;
-    page.shows("jpom.db.url mysql://db:3306/jpom line 3 of the file After a restart mysql://elsewhere:3306/jpom");
-}
-
-#[tokio::test]
 async fn the_last_ten_texts_can_be_restored() {
     let a = with_file("# text 0\n").await;
     for number in 1..=12 {
@@ -448,4 +386,61 @@ async fn a_new_id_that_another_living_cluster_has_is_warned_of() {
     let page = a.post("/settings/draft", &fields).await;
     assert_eq!(page.status, StatusCode::OK);
     page.shows("uses this cluster ID");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_a_pipe_stops_nobody() {
+    let a = with_file("# good\n").await;
+    let pipe = a.data.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let path = pipe.display();
+    let text = format!("server:\n  ssl:\n    certificate: {path}\n    certificate-private-key: {path}\n");
+    let began = std::time::Instant::now();
+    save(&a, &text).await.shows("not a regular file");
+    fs::write(a.data.path().join("application.yml"), &text).unwrap();
+    look(&Watcher::default(), &a.app).await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_save_that_meets_a_look_at_the_file_is_not_taken_back() {
+    let a = with_file("jpom:\n  cluster:\n    id: ONE\n").await;
+    let watcher = std::sync::Arc::new(Watcher::default());
+    look(&watcher, &a.app).await;
+    let held = a.app.settings.lock().await;
+    let (looking, app) = (watcher.clone(), a.app.clone());
+    let looking = tokio::spawn(async move { look(&looking, &app).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(held);
+    assert_eq!(
+        save(&a, "jpom:\n  cluster:\n    id: TWO\n").await.status,
+        StatusCode::SEE_OTHER
+    );
+    looking.await.unwrap();
+    look(&watcher, &a.app).await;
+    assert_eq!(a.app.cluster_id(), "TWO");
+    assert_eq!(
+        a.count("select count(*) from audit where action = 'settings_update'")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_was_taken_up_last_is_what_a_broken_file_is_compared_with() {
+    let a = with_file("jpom:\n  cluster:\n    id: ONE\n").await;
+    let (watcher, path) = (Watcher::default(), a.data.path().join("application.yml"));
+    fs::write(&path, "jpom:\n  cluster:\n    id: TWO\n").unwrap();
+    look(&watcher, &a.app).await;
+    fs::remove_file(&path).unwrap();
+    look(&watcher, &a.app).await;
+    let page = a.get("/settings").await;
+    page.shows("jpom.cluster.id TWO line 3 of the file");
+    let fields = [
+        ("seen", page.value("input[name=seen]")),
+        ("text", "jpom:\n  cluster:\n    id: ONE\n".into()),
+    ];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    a.post("/settings/draft", &fields).await.shows("TWO → ONE");
 }

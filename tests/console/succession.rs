@@ -58,11 +58,8 @@ async fn a_lost_install_file_is_made_good_in_one_audited_step() {
             .await,
         2
     );
-    assert_eq!(
-        new.count("select count(*) from cluster_group").await,
-        2,
-        "nothing is left with the old one"
-    );
+    let left = new.count("select count(*) from cluster_group").await;
+    assert_eq!(left, 2, "nothing is left with the old one");
     assert_eq!(
         new.count(&format!(
             "select count(*) from cluster_group where install_id = '{id}' and position = 1"
@@ -74,6 +71,9 @@ async fn a_lost_install_file_is_made_good_in_one_audited_step() {
         new.get(&format!("/clusters/{}", old.id())).await.status,
         StatusCode::NOT_FOUND
     );
+    new.get("/audit?action=cluster_remove")
+        .await
+        .shows(&format!("Taken over by {id}"));
     let trail = new.get("/audit?action=cluster_succeed").await;
     trail.shows(&format!("Install ID before {}", old.id()));
     trail.shows("Workspaces 1");
@@ -108,4 +108,6 @@ async fn nobody_takes_over_from_a_cluster_that_came_back() {
         .await,
         1
     );
+    let refused = "select count(*) from audit where action = 'cluster_succeed' and result = 'refused'";
+    assert_eq!(new.count(refused).await, 5, "each try stands in the trail");
 }

@@ -337,6 +337,7 @@ fn field(name: &str) -> Text {
         "folder" => Text::new("workspaces.folder"),
         "description" => Text::new("workspaces.description"),
         "from" => Text::new("audit.taken_from"),
+        "heir" => Text::new("audit.heir"),
         "version" => Text::new("audit.version"),
         _ => Text::new("audit.plain").with("value", name),
     }

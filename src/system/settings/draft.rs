@@ -1,31 +1,42 @@
 //! What somebody wants the settings file to be, and what stands against it.
 
+use std::time::Duration;
+
 use similar::{ChangeTag, TextDiff};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::config::{CLUSTER_ID, HEART_SECOND};
 use crate::config::{Config, Database, Origin, Problem, change, cluster_mistake, mask};
-use crate::error::Error;
 use crate::i18n::Text;
 use crate::web::{Form, Mistakes};
 
 /// The longest text that is taken, in bytes: five times Jpom's.
 const LONGEST: usize = 64 * 1024;
+/// How long reading the files of certificates may take.
+const FILES: Duration = Duration::from_secs(3);
 
 /// A text that may be saved.
-#[derive(Debug)]
 pub(super) struct Draft {
     pub text: String,
     pub config: Config,
 }
 
 impl Draft {
-    /// Puts back the secrets of `former` where they were left alone, and checks every setting. `current` is what the file
-    /// has now.
+    /// A text with its secrets, as the small form makes it.
+    ///
+    /// # Errors
+    /// As [`Draft::of`].
+    pub async fn whole(app: &App, text: String) -> Result<Draft, Vec<Problem>> {
+        let config = with_files(app.config.reader.judge_all(&text)?).await?;
+        Ok(Draft { text, config })
+    }
+
+    /// Puts back the secrets of `former` where they were left alone, and checks every setting.
     ///
     /// # Errors
     /// All that is wrong, with the lines.
-    pub fn of(app: &App, typed: &str, former: &str, current: &str) -> Result<Draft, Vec<Problem>> {
+    pub async fn of(app: &App, typed: &str, former: &str) -> Result<Draft, Vec<Problem>> {
         if typed.len() > LONGEST {
             let text = Text::new("settings.too_long").with("most", LONGEST / 1024);
             return Err(vec![Problem { line: None, text }]);
@@ -36,17 +47,15 @@ impl Draft {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        if former.contains("\r\n") {
+        if !former.is_empty() && former.matches('\n').count() == former.matches("\r\n").count() && former.contains('\n')
+        {
             text = text.replace('\n', "\r\n");
         }
         if former.starts_with('\u{feff}') && !text.starts_with('\u{feff}') {
             text.insert(0, '\u{feff}');
         }
-        let config = app.config.reader.judge_all(&text)?;
-        if let Some(files) = &config.tls {
-            files.check().map_err(|error| without_line(&error))?;
-        }
-        if sends_password_elsewhere(app, &typed, current, &config) {
+        let config = with_files(app.config.reader.judge_all(&text)?).await?;
+        if sends_password_elsewhere(app, &typed, former, &config) {
             let text = Text::new("settings.password_again");
             return Err(vec![Problem { line: None, text }]);
         }
@@ -54,26 +63,42 @@ impl Draft {
     }
 }
 
-fn without_line(error: &Error) -> Vec<Problem> {
-    vec![Problem {
-        line: None,
-        text: error.text(),
-    }]
+/// The settings if the files they name can be used; read where a disk that hangs holds up nobody, and not for long.
+pub(super) async fn with_files(config: Config) -> Result<Config, Vec<Problem>> {
+    let Some(files) = config.tls.clone() else {
+        return Ok(config);
+    };
+    let checking = timeout(FILES, tokio::task::spawn_blocking(move || files.check()));
+    let text = match checking.await {
+        Ok(Ok(Ok(()))) => return Ok(config),
+        Ok(Ok(Err(error))) => error.text(),
+        Ok(Err(_)) | Err(_) => Text::new("settings.files_hang"),
+    };
+    Err(vec![Problem { line: None, text }])
 }
 
-/// Whether the database's password, which the person does not show to know, would go to another place than before.
-fn sends_password_elsewhere(app: &App, typed: &str, current: &str, config: &Config) -> bool {
-    let before = app.config.reader.judge(current).ok().and_then(|config| config.database);
-    let before = before.or_else(|| app.config.database.clone());
-    let (Some(before), Some(after)) = (before, config.database.as_ref()) else {
+/// Whether the database's password, which the person does not show to know, would go to another place than the text it
+/// comes from has it go to, or less safely.
+fn sends_password_elsewhere(app: &App, typed: &str, former: &str, config: &Config) -> bool {
+    let before = app.config.reader.judge(former).ok().and_then(|config| config.database);
+    let Some(after) = config.database.as_ref().filter(|after| !after.password.is_empty()) else {
         return false;
     };
-    let place = |database: &Database| (database.host.clone(), database.port, database.socket.clone());
-    let from_outside = config.settings.iter().any(|setting| {
+    let place = |database: &Database| {
+        let Database { host, port, socket, .. } = database;
+        (
+            host.clone(),
+            *port,
+            socket.clone(),
+            database.tls,
+            database.authority.clone(),
+        )
+    };
+    let is_from_outside = config.settings.iter().any(|setting| {
         setting.key == "jpom.db.user-pwd" && !matches!(setting.origin, Origin::File { .. } | Origin::Default)
     });
-    let is_kept = mask::keeps(typed, "jpom.db.") || from_outside;
-    place(&before) != place(after) && !after.password.is_empty() && is_kept
+    let is_kept = mask::keeps(typed, "jpom.db.") || is_from_outside;
+    is_kept && before.as_ref().map(place) != Some(place(after))
 }
 
 /// The text with the values of the small form, or what is wrong with them.
@@ -123,9 +148,10 @@ pub(super) struct DiffLine {
 }
 
 /// The lines that would change, in groups with three lines around them; secrets as dots.
-pub(super) fn diff(before: &str, after: &str, news: &str) -> Vec<Vec<DiffLine>> {
-    let (old, new) = (mask::masked(before), mask::masked_beside(after, before, news));
-    let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+///
+/// Both texts with dots already.
+pub(super) fn diff(old: &str, new: &str) -> Vec<Vec<DiffLine>> {
+    let diff = TextDiff::from_lines(old, new);
     let groups = diff.grouped_ops(3).into_iter();
     let lines = groups.map(|group| {
         let changes = group.iter().flat_map(|op| diff.iter_changes(op));

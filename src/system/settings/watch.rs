@@ -1,7 +1,8 @@
 //! Takes up the settings file: what the page saved, and what somebody changed by hand.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::draft::with_files;
 use super::effect::{Change, changes};
 use crate::app::{App, Latest};
 use crate::config::{Config, Problem, file};
@@ -14,49 +15,79 @@ use crate::people::audit::{self, Action, Actor, Entry, Object, Secret};
 pub struct Watcher {
     /// The text at the last look: an editor that writes in two steps must not be met between them.
     seen: Mutex<String>,
+    /// Lines of the trail that could not be written yet.
+    unsaid: Mutex<Vec<Entry>>,
 }
 
 impl Watcher {
     /// Takes up a text that two looks found the same, or says why not; the settings stay as they are then.
     ///
     /// # Errors
-    /// [`crate::error::Error::Unavailable`] while the database does not answer.
+    /// [`crate::error::Error::Unavailable`] while the database does not take the trail's line; what was changed counts.
     pub async fn tick(&self, app: &App) -> Result<()> {
+        self.look(app).await;
+        self.say(app).await
+    }
+
+    async fn look(&self, app: &App) {
+        // Held from before the file is read: what the page saves meanwhile is not met half way.
+        let mut latest = app.settings.lock().await;
         let read = read(app).await;
         let fingerprint = match &read {
             Ok(Some(text)) => file::fingerprint(text),
             Ok(None) => "gone".to_owned(),
             Err(problem) => format!("unreadable: {}", app.say(&problem.text)),
         };
-        let is_settled = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *seen, fingerprint.clone()) == fingerprint
-        };
-        let mut latest = app.settings.lock().await;
+        let is_settled = std::mem::replace(&mut *lock(&self.seen), fingerprint.clone()) == fingerprint;
         if !is_settled || latest.fingerprint == fingerprint {
-            return Ok(());
+            return;
         }
         let judged = match read {
-            Ok(Some(text)) => app.config.reader.judge(&text).and_then(with_files),
+            Ok(Some(text)) => match app.config.reader.judge(&text) {
+                Ok(config) => with_files(config).await,
+                Err(problems) => Err(problems),
+            },
             Ok(None) => Err(vec![gone(app)]),
             Err(problem) => Err(vec![problem]),
         };
+        latest.fingerprint = fingerprint;
+        let by_hand = |changes: &[Change]| entry(app, &Actor::server(app), changes).change("how", "", "by_hand");
         match judged {
             Ok(config) => {
                 let changes = changes(&latest.settings, &config.settings);
                 if !changes.is_empty() {
-                    let entry = entry(app, &Actor::server(app), &changes).change("how", "", "by_hand");
-                    audit::record(&mut app.db.conn().await?, &entry).await?;
+                    lock(&self.unsaid).push(by_hand(&changes));
                 }
                 take_up(app, &mut latest, config, &changes);
             }
             Err(problems) => {
-                refuse(app, &problems).await?;
-                latest.fingerprint = fingerprint;
+                let reasons: Vec<String> = problems.iter().map(|problem| app.say(&problem.text)).collect();
+                let reasons = reasons.join(" ");
+                tracing::error!(
+                    "{}",
+                    app.say(&Text::new("settings.log_refused").with("reasons", &reasons))
+                );
+                lock(&self.unsaid).push(by_hand(&[]).because(&reasons));
             }
+        }
+    }
+
+    async fn say(&self, app: &App) -> Result<()> {
+        let unsaid = lock(&self.unsaid).clone();
+        if unsaid.is_empty() {
+            return Ok(());
+        }
+        let mut conn = app.db.conn().await?;
+        for entry in &unsaid {
+            audit::record(&mut conn, entry).await?;
+            lock(&self.unsaid).remove(0);
         }
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file as it is now, read where a slow disk holds up nobody.
@@ -68,16 +99,6 @@ pub(super) async fn read(app: &App) -> std::result::Result<Option<String>, Probl
         line: None,
         text: error.text(),
     })
-}
-
-fn with_files(config: Config) -> std::result::Result<Config, Vec<Problem>> {
-    match config.tls.as_ref().map(crate::tls::Files::check) {
-        Some(Err(error)) => Err(vec![Problem {
-            line: None,
-            text: error.text(),
-        }]),
-        _ => Ok(config),
-    }
 }
 
 pub(super) fn gone(app: &App) -> Problem {
@@ -121,19 +142,11 @@ pub(super) fn take_up(app: &App, latest: &mut Latest, config: Config, changes: &
 pub(super) fn entry(app: &App, actor: &Actor, changes: &[Change]) -> Entry {
     let object = Object::new("settings", &app.install.id, &app.config.file.display().to_string());
     let entry = Entry::by(actor, Action::SettingsUpdate).on(object);
-    changes.iter().fold(entry, |entry, change| match change.is_secret {
-        true => entry.change(change.key, "", Secret),
-        false => entry.change(change.key, &change.before, &change.after),
-    })
-}
-
-async fn refuse(app: &App, problems: &[Problem]) -> Result<()> {
-    let reasons: Vec<String> = problems.iter().map(|problem| app.say(&problem.text)).collect();
-    let reasons = reasons.join(" ");
-    let text = Text::new("settings.log_refused").with("reasons", &reasons);
-    tracing::error!("{}", app.say(&text));
-    let mut conn = app.db.conn().await?;
-    let entry = entry(app, &Actor::server(app), &[]).change("how", "", "by_hand");
-    audit::record(&mut conn, &entry.because(&reasons)).await?;
-    Ok(())
+    changes
+        .iter()
+        .fold(entry, |entry, change| match change.before == change.after {
+            // Only what is hidden in it is another.
+            true => entry.change(change.key, "", Secret),
+            false => entry.change(change.key, &change.before, &change.after),
+        })
 }

@@ -1,5 +1,6 @@
 //! What this server says of itself: alive, ready, who it is, how it does; and the reader's language and theme.
 
+mod home;
 mod log;
 pub mod settings;
 
@@ -38,16 +39,19 @@ pub fn routes() -> Vec<Address> {
         get("/static/:name", Access::Anyone, files::show),
         get("/*other", Access::Signed, other),
     ];
-    [own, settings::routes(), log::routes()].into_iter().flatten().collect()
+    [own, home::routes(), settings::routes(), log::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-/// `GET /`: the list is the home page until there is one; members have their own page. Any other address does not exist,
-/// which strangers are not told (the router takes the bare slash for one of them).
+/// `GET /` leads home. Any other address does not exist, which strangers are not told (the router takes the bare slash for one
+/// of them).
 #[handler]
 fn other(hx: Hx, viewer: Viewer, Path(other): Path<String>) -> Result<Response> {
     match (other.as_str(), viewer.role) {
-        ("", Role::Member) => Ok(hx.see_other("/profile")),
-        ("", _) => Ok(hx.see_other("/clusters")),
+        ("", Role::Member) => Ok(hx.see_other("/workspaces")),
+        ("", _) => Ok(hx.see_other("/home")),
         _ => Err(Error::NotFound(Text::new("error.not_found"))),
     }
 }

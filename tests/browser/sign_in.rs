@@ -55,7 +55,7 @@ async fn a_system_is_set_up_secured_and_left_in_both_languages() {
     page.type_into("input[name=name]", "\u{e009}a\u{e009}boss").await;
     page.type_into("input[name=password]", PASSWORD).await;
     page.type_into("input[name=again]", &format!("{PASSWORD}\n")).await;
-    page.until("return location.pathname === '/clusters' && document.body.textContent.includes('集群管理')")
+    page.until("return location.pathname === '/home' && document.body.textContent.includes('需要处理')")
         .await;
 
     page.goto(&format!("{address}/security")).await;
@@ -85,7 +85,7 @@ async fn a_system_is_set_up_secured_and_left_in_both_languages() {
     other
         .type_into("input[name=code]", &format!("{}\n", code(&console, &app, 0).await))
         .await;
-    other.until("return location.pathname === '/clusters'").await;
+    other.until("return location.pathname === '/home'").await;
 
     page.goto(&format!("{address}/security")).await;
     page.click("form[action$='/security/sessions/removal'] button").await;

@@ -54,6 +54,7 @@ const TABLE: &str = "
     GET  /jumps/new                              signed
     POST /jumps                                  signed person
     POST /arrivals                               anyone
+    GET  /home                                   signed
     GET  /settings                               system
     POST /settings                               system person
     POST /settings/draft                         system person
@@ -226,7 +227,7 @@ async fn what_one_may_not_do_is_not_shown() {
     let a = TestConsole::start().await;
     let member = a.visitor("member", Role::Member).await;
     let system = a.visitor("system", Role::SystemAdmin).await;
-    assert_eq!(a.get_as(&member, "/").await.header("location"), "/profile");
+    assert_eq!(a.get_as(&member, "/").await.header("location"), "/workspaces");
     let page = a.get_as(&member, "/profile").await;
     assert_eq!(page.count("a[href='/users']") + page.count("a[href='/clusters']"), 0);
     let page = a.get_as(&system, "/clusters").await;

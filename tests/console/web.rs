@@ -110,15 +110,15 @@ async fn an_error_is_a_page_for_a_browser_and_a_message_for_htmx() {
 }
 
 #[tokio::test]
-async fn the_bare_address_leads_to_the_list_with_and_without_a_base_path() {
+async fn the_bare_address_leads_home_with_and_without_a_base_path() {
     let a = TestConsole::start().await;
     let mut behind = TestConsole::silent(&a.database, None, &[("SERVER_SERVLET_CONTEXT_PATH", "/m")]).await;
     behind.app.standing.send_replace(muster::app::Standing::Working);
     behind.visitor = a.visitor.clone();
     for (console, path, list) in [
-        (&a, "/", "/clusters"),
-        (&behind, "/m/", "/m/clusters"),
-        (&behind, "/m", "/m/clusters"),
+        (&a, "/", "/home"),
+        (&behind, "/m/", "/m/home"),
+        (&behind, "/m", "/m/home"),
     ] {
         let answer = console.get(path).await;
         assert_eq!(

@@ -37,6 +37,8 @@ pub mod groups;
 pub mod workspaces;
 /// The clusters: who is here, alive, and where.
 pub mod clusters;
+/// Giving everything of one cluster to another.
+pub mod handovers;
 /// From cluster to cluster with one sign-in.
 pub mod jumps;
 /// What this server says of itself: health, identity, metrics, preferences.
@@ -57,11 +59,12 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 10] = [
+const _: [&str; 11] = [
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
     include_str!("groups/texts.yml"),
+    include_str!("handovers/texts.yml"),
     include_str!("jumps/texts.yml"),
     include_str!("liveness/texts.yml"),
     include_str!("people/texts.yml"),

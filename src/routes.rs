@@ -9,7 +9,7 @@ use poem::{EndpointExt, Response, Route, RouteMethod};
 use crate::app::App;
 use crate::people::People;
 use crate::people::access::Address;
-use crate::{clusters, groups, jumps, people, system, web, workspaces};
+use crate::{clusters, groups, handovers, jumps, people, system, web, workspaces};
 
 /// Every address with who may use it.
 pub fn table() -> Vec<Address> {
@@ -19,6 +19,7 @@ pub fn table() -> Vec<Address> {
         groups::routes(),
         workspaces::routes(),
         clusters::routes(),
+        handovers::routes(),
         jumps::routes(),
     ]
     .into_iter()

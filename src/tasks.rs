@@ -13,11 +13,11 @@ use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
 use crate::error::{Error, Result};
-use crate::jumps;
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic::{self, When};
 use crate::system::settings::watch::Watcher;
+use crate::{handovers, jumps};
 
 /// Who waits for the set-up token sees it in the log within this.
 const SETUP: Duration = Duration::from_secs(2);
@@ -112,6 +112,7 @@ pub async fn sweep(app: &App) -> Result<()> {
         dropped += jumps::queries::sweep(&mut conn).await?;
         if app.config.audit_days > 0 {
             dropped += audit::sweep(&mut conn, app.config.audit_days).await?;
+            dropped += handovers::queries::sweep(&mut conn, app.config.audit_days).await?;
         }
         if dropped == 0 {
             return Ok(());

@@ -68,6 +68,11 @@ pub const ALL: &[(&str, &str)] = &[
         include_str!("../../migrations/0019_workspace_member.sql"),
     ),
     ("0020_jump", include_str!("../../migrations/0020_jump.sql")),
+    ("0021_handover", include_str!("../../migrations/0021_handover.sql")),
+    (
+        "0022_handover_item",
+        include_str!("../../migrations/0022_handover_item.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

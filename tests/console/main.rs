@@ -11,6 +11,7 @@ mod database;
 mod door;
 mod edit;
 mod groups;
+mod handovers;
 mod home;
 mod identity;
 mod jumps;

@@ -50,6 +50,10 @@ const TABLE: &str = "
     POST /clusters/:install_id/removal/workspaces super
     GET  /clusters/:install_id/succession        super
     POST /clusters/:install_id/succession        super
+    GET  /clusters/:install_id/handovers/new     system
+    POST /clusters/:install_id/handovers         system
+    GET  /handovers/:handover_id                 system
+    POST /handovers/:handover_id/undoing         system
     POST /registration                           super
     GET  /jumps/new                              signed
     POST /jumps                                  signed person

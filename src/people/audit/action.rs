@@ -59,6 +59,8 @@ actions! {
     KeyCreate "key_create" "action.key_create",
     KeyRotate "key_rotate" "action.key_rotate",
     KeyForget "key_forget" "action.key_forget",
+    HandOver "hand_over" "action.hand_over",
+    HandOverUndo "hand_over_undo" "action.hand_over_undo",
     JumpLeave "jump_leave" "action.jump_leave",
     JumpArrive "jump_arrive" "action.jump_arrive",
     SettingsUpdate "settings_update" "action.settings_update",

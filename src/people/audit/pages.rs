@@ -269,6 +269,7 @@ impl Row {
             "account" if role >= Role::SuperAdmin => Some(format!("/users/{}", self.object_id)),
             "group" if role >= Role::SystemAdmin => Some(format!("/groups/{}", self.object_id)),
             "workspace" => Some(format!("/workspaces/{}", self.object_id)),
+            "handover" if role >= Role::SystemAdmin => Some(format!("/handovers/{}", self.object_id)),
             "cluster" if role >= Role::SystemAdmin => Some(format!("/clusters/{}", self.object_id)),
             _ => None,
         }

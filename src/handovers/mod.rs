@@ -149,14 +149,14 @@ impl Show {
         Some(self.handover.made_at)
     }
 
-    fn from_name(&self) -> &str {
+    fn giver(&self) -> &str {
         self.handover
             .from_name
             .as_deref()
             .unwrap_or(&self.handover.from_install_id)
     }
 
-    fn to_name(&self) -> &str {
+    fn heir(&self) -> &str {
         self.handover.to_name.as_deref().unwrap_or(&self.handover.to_install_id)
     }
 }
@@ -188,14 +188,10 @@ async fn undo(hx: Hx, viewer: Viewer, app: Data<&App>, Path(handover_id): Path<S
     }
     let (workspaces, groups) = queries::give_back(&mut tx, &handover, &actor.name).await?;
     let page = Show { handover };
-    let object = Object::new(
-        "handover",
-        &handover_id,
-        &format!("{} → {}", page.from_name(), page.to_name()),
-    );
+    let object = Object::new("handover", &handover_id, &format!("{} → {}", page.giver(), page.heir()));
     let entry = Entry::by(&actor, Action::HandOverUndo)
         .on(object)
-        .change("clusters", page.to_name(), page.from_name())
+        .change("clusters", page.heir(), page.giver())
         .change("workspaces", "", workspaces)
         .change("groups", "", groups);
     audit::record(&mut tx, &entry).await?;

@@ -9,12 +9,13 @@ use url::form_urlencoded;
 use super::{destination, queries};
 use crate::app::App;
 use crate::error::Result;
+use crate::i18n::Lang;
 use crate::people::access::{Access, Address, post};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::sessions::{self, origin, stranger};
 use crate::people::{Role, Viewer, secret};
 use crate::web::guard::is_https;
-use crate::web::layout::ARRIVED;
+use crate::web::layout::{ARRIVED, COOKIE_SECONDS, LANG_COOKIE, THEME_COOKIE, Theme};
 use crate::web::{Form, Hx};
 
 pub fn routes() -> Vec<Address> {
@@ -51,10 +52,22 @@ async fn create(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Re
     tx.commit().await?;
     let name: String = form_urlencoded::byte_serialize(arrival.source.as_bytes()).collect();
     let mut answer = hx.done(back, &format!("{ARRIVED}{name}"));
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    for cookie in looks(&app, &form, is_https(req)).into_iter().chain([cookie]) {
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            answer.headers_mut().append(header::SET_COOKIE, cookie);
+        }
     }
     Ok(answer)
+}
+
+/// Language and theme come along: to a browser this is another site.
+fn looks(app: &App, form: &Form, is_https: bool) -> Vec<String> {
+    let lang = Lang::parse(form.text("lang")).map(|lang| (LANG_COOKIE, lang.code()));
+    let theme = Theme::parse(form.text("theme")).map(|theme| (THEME_COOKIE, theme.code()));
+    let cookies = lang.into_iter().chain(theme);
+    cookies
+        .map(|(name, code)| sessions::cookie(app, name, code, Some(COOKIE_SECONDS), is_https))
+        .collect()
 }
 
 /// Whoever is signed in here goes on; everybody else signs in, and is told why.

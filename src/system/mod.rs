@@ -21,13 +21,11 @@ use crate::people::Role;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::sessions::{self, Viewer, cookie};
 use crate::web::guard::{bearer, is_https, is_local};
-use crate::web::layout::{LANG_COOKIE, THEME_COOKIE, Theme};
+use crate::web::layout::{COOKIE_SECONDS, LANG_COOKIE, THEME_COOKIE, Theme};
 use crate::web::{Form, Hx, files};
 
 /// A load balancer should hear "not ready" before its own time limit, commonly 5 s or more.
 const READY: Duration = Duration::from_secs(2);
-/// A year.
-const COOKIE_SECONDS: u64 = 31_536_000;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![

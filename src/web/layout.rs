@@ -16,6 +16,8 @@ use crate::i18n::{Lang, Text};
 
 pub const LANG_COOKIE: &str = "muster_lang";
 pub const THEME_COOKIE: &str = "muster_theme";
+/// How long both are kept: a year.
+pub const COOKIE_SECONDS: u64 = 31_536_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Theme {

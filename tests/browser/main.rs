@@ -4,6 +4,7 @@
 
 mod chrome;
 mod clusters;
+mod jumps;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/page.rs"]
 mod page;
@@ -81,7 +82,7 @@ async fn a_change_of_state_is_seen_without_reloading_and_leaves_focus_menus_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_is_typed_lands_in_the_address_and_survives_the_next_refresh() {
+async fn a_filter_is_typed_and_survives_the_next_refresh_and_language_and_theme_are_kept() {
     let (a, address, _site) = reachable().await;
     a.add_rows(30).await;
     let page = Browser::start(Look::Desktop).await;
@@ -102,14 +103,11 @@ async fn a_filter_is_typed_lands_in_the_address_and_survives_the_next_refresh() 
         .await;
     page.until("return document.querySelector('input[name=name]').value === 'name 002'")
         .await;
+    language_and_theme(&a, &page, &address).await;
     page.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn language_and_theme_are_switched_and_kept() {
-    let (a, address, _site) = reachable().await;
-    let page = Browser::start(Look::Desktop).await;
-    page.arrive_as(&address, &a.visitor).await;
+async fn language_and_theme(a: &TestConsole, page: &Browser, address: &str) {
     // Over plain HTTP from another machine browsers say less about themselves than on loopback.
     let address = address.replace("127.0.0.1", "muster.test");
     page.arrive_as(&address, &a.visitor).await;
@@ -127,7 +125,6 @@ async fn language_and_theme_are_switched_and_kept() {
         .await;
     page.until("return document.documentElement.getAttribute('data-bs-theme') === 'dark'")
         .await;
-    page.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,10 +18,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::processes::{Process, free_port};
 use crate::support::{PASSWORD, TestConsole, TestDatabase};
 
-const NAME: &str = "muster.example";
+pub(crate) const NAME: &str = "muster.example";
 
 /// A self-signed certificate and its key, written where a server looks for them.
-fn certificate(dir: &Path) -> CertificateDer<'static> {
+pub(crate) fn certificate(dir: &Path) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()]).unwrap();
     for (name, pem) in [("key.pem", signing_key.serialize_pem()), ("cert.pem", cert.pem())] {
         let new = dir.join(format!("{name}.new"));
@@ -32,7 +32,7 @@ fn certificate(dir: &Path) -> CertificateDer<'static> {
 }
 
 /// The whole answer of a server that must have this certificate; the error otherwise.
-async fn ask(port: u16, trusted: &CertificateDer<'static>, request: &str) -> std::io::Result<String> {
+pub(crate) async fn ask(port: u16, trusted: &CertificateDer<'static>, request: &str) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -50,7 +50,7 @@ async fn ask(port: u16, trusted: &CertificateDer<'static>, request: &str) -> std
     Ok(String::from_utf8(answer).unwrap())
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\nHost: {NAME}\nAccept-Language: en\nConnection: close\n\n")
 }
 
@@ -89,7 +89,7 @@ async fn a_server_speaks_tls_by_itself_and_takes_up_a_renewed_certificate() {
 }
 
 /// Ends with the test, however it ends.
-struct Nginx(Child);
+pub(crate) struct Nginx(Child);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
@@ -100,15 +100,31 @@ impl Drop for Nginx {
 
 impl Nginx {
     /// TLS on `port`, handing on `/muster` to a server.
-    fn start(dir: &Path, port: u16, server: u16) -> Nginx {
+    pub(crate) fn start(dir: &Path, port: u16, server: u16) -> Nginx {
+        let site = format!(
+            "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;\n\
+             location /muster {{ proxy_pass http://127.0.0.1:{server}; {FORWARDED} }} }}",
+            dir = dir.display()
+        );
+        Nginx::run(dir, &site)
+    }
+
+    /// Plain HTTP on `port`, each request to the next of the servers.
+    pub(crate) fn balance(dir: &Path, port: u16, servers: [u16; 2]) -> Nginx {
+        let [one, other] = servers;
+        let site = format!(
+            "upstream both {{ server 127.0.0.1:{one}; server 127.0.0.1:{other}; }}\n\
+             server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://both; {FORWARDED} }} }}"
+        );
+        Nginx::run(dir, &site)
+    }
+
+    fn run(dir: &Path, site: &str) -> Nginx {
         let config = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log stderr;\n\
              events {{}}\n\
              http {{ access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;\n\
-             uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
-             server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;\n\
-             location /muster {{ proxy_pass http://127.0.0.1:{server}; proxy_set_header X-Forwarded-Host $http_host;\n\
-             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; }} }} }}",
+             uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n{site} }}",
             dir = dir.display()
         );
         let file: PathBuf = dir.join("nginx.conf");
@@ -126,6 +142,10 @@ impl Nginx {
     }
 }
 
+/// What a server has to hear of the browser.
+const FORWARDED: &str = "proxy_set_header X-Forwarded-Host $http_host; \
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;";
+
 /// The sign-in page behind nginx, once it answers.
 async fn sign_in_page(port: u16, trusted: &CertificateDer<'static>) -> String {
     let end = Instant::now() + Duration::from_secs(20);
@@ -139,7 +159,7 @@ async fn sign_in_page(port: u16, trusted: &CertificateDer<'static>) -> String {
 }
 
 /// What stands between two marks.
-fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     let rest = text
         .split(from)
         .nth(1)

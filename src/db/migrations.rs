@@ -73,6 +73,10 @@ pub const ALL: &[(&str, &str)] = &[
         "0022_handover_item",
         include_str!("../../migrations/0022_handover_item.sql"),
     ),
+    (
+        "0023_workspace_folder",
+        include_str!("../../migrations/0023_workspace_folder.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

@@ -103,9 +103,14 @@ async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result
     let member = (!may_edit).then_some(viewer.account_id.as_str());
     let mut conn = app.db.conn().await?;
     let rows = queries::page(&mut conn, &wanted, member, PAGE as u64).await?;
-    let (clusters, folders) = match may_edit {
-        true => (groups::others(&mut conn, "").await?, queries::folders(&mut conn).await?),
-        false => (Vec::new(), Vec::new()),
+    let clusters = match may_edit {
+        true => groups::others(&mut conn, "").await?,
+        false => Vec::new(),
+    };
+    // The filters stand outside of the fragment.
+    let folders = match may_edit && !hx.wants_block() {
+        true => queries::folders(&mut conn).await?,
+        false => Vec::new(),
     };
     let page = Index {
         slice: Slice::of(&wanted, rows),

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop there")]
 
 mod load;
+mod pages;
 mod process;
 mod report;
 mod sites;
@@ -75,6 +76,7 @@ async fn measure(database: Database, dir: PathBuf) {
     for (connections, rounds) in CONNECTIONS.into_iter().zip(ROUNDS) {
         report.loads.extend(round(&sites, connections, rounds, &dir).await);
     }
+    let pages = pages::measure(&app, &sites).await;
     sites.stop();
     app.db.clone().close().await;
     let data = dir.join("program");
@@ -82,6 +84,7 @@ async fn measure(database: Database, dir: PathBuf) {
     let idle = process::idle(&database, &data).await;
     report.ready_ms = ready_ms;
     report.goals.extend(speed(&report.loads));
+    report.goals.extend(pages);
     report.goals.extend([
         Goal::below("start to listening", listening, 100.0, "ms"),
         Goal::below("idle RSS", idle.rss_mib, 15.0, "MiB"),

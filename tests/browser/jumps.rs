@@ -57,7 +57,18 @@ async fn walk(words: &Words) {
     ))
     .await;
     clean(&page, "dark", "the menu").await;
-    for (cluster, address) in [(&b, &there), (&a, &home)] {
+    set_addresses(&page, words, (&home, &there), (&a, &b)).await;
+    jump_there_and_back(&page, words, (&home, &there), (&a, &b)).await;
+    page.close().await;
+}
+
+async fn set_addresses(
+    page: &Browser,
+    words: &Words,
+    (home, there): (&str, &str),
+    (a, b): (&TestConsole, &TestConsole),
+) {
+    for (cluster, address) in [(b, there), (a, home)] {
         page.goto(&format!("{home}/clusters/{}/edit", cluster.id())).await;
         page.run("document.querySelector('input[name=address]').value = ''")
             .await;
@@ -72,7 +83,14 @@ async fn walk(words: &Words) {
     while a.count(checked).await < 2 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
 
+async fn jump_there_and_back(
+    page: &Browser,
+    words: &Words,
+    (home, there): (&str, &str),
+    (a, b): (&TestConsole, &TestConsole),
+) {
     page.goto(&format!("{home}/clusters?size=50")).await;
     page.click("#switch-open").await;
     page.until("return document.activeElement?.getAttribute('role') === 'menuitem'")
@@ -93,7 +111,7 @@ async fn walk(words: &Words) {
     // And back, from the workspace's own page.
     page.goto(&format!("{there}/home")).await;
     page.has("#home .map").await;
-    clean(&page, "light", "the home page").await;
+    clean(page, "light", "the home page").await;
     page.click("#switch-open").await;
     page.has(&format!("#switch-sheet button[value=\"{}\"]:not([disabled])", a.id()))
         .await;
@@ -103,5 +121,4 @@ async fn walk(words: &Words) {
     ))
     .await;
     page.until(&format!("return location.href === '{home}/home'")).await;
-    page.close().await;
 }

@@ -4,6 +4,7 @@ use muster::people::Role;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::page::Page;
 use crate::processes::{Process, free_port};
@@ -45,8 +46,8 @@ async fn two_servers_behind_one_address_are_one_console_to_a_browser() {
     let a = TestConsole::start().await;
     let proxy = ("SERVER_TRUSTED_PROXIES", "127.0.0.1".to_owned());
     let servers = [
-        Process::spawn(Some(&a.database), "ONE", &[proxy.clone()]),
-        Process::spawn(Some(&a.database), "TWO", &[proxy]),
+        Process::spawn(Some(&a.database), "ONE", std::slice::from_ref(&proxy)),
+        Process::spawn(Some(&a.database), "TWO", std::slice::from_ref(&proxy)),
     ];
     for server in &servers {
         server.until("/readyz", "ready").await;
@@ -136,24 +137,7 @@ async fn a_jump_goes_through_nginx_with_tls_and_a_path() {
         page.header("content-security-policy")
             .contains(&format!("form-action https://{NAME}:{port};"))
     );
-    let body = format!(
-        "code={}&back=%2Fclusters%3Fname%3Dx",
-        page.value("#leave input[name=code]")
-    );
-    let request = format!(
-        "POST /muster/arrivals HTTP/1.1\nHost: {NAME}:{port}\nOrigin: null\nSec-Fetch-Site: cross-site\n\
-         Content-Type: application/x-www-form-urlencoded\nContent-Length: {}\nConnection: close\n\n{body}",
-        body.len()
-    );
-    let mut answer = ask(port, &trusted, &request).await;
-    for _ in 0..500 {
-        if answer.is_ok() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        answer = ask(port, &trusted, &request).await;
-    }
-    let answer = answer.unwrap();
+    let answer = arrive(port, &trusted, &page.value("#leave input[name=code]")).await;
     assert!(answer.contains("location: /muster/clusters?name=x"), "{answer}");
     let session = between(&answer, "set-cookie: muster_s_", ";");
     assert!(
@@ -163,4 +147,21 @@ async fn a_jump_goes_through_nginx_with_tls_and_a_path() {
     let request = get("/muster/clusters").replace("Connection:", &format!("Cookie: muster_s_{session}\nConnection:"));
     let list = ask(port, &trusted, &request).await.unwrap();
     assert!(list.starts_with("HTTP/1.1 200"), "{list}");
+}
+
+/// The form that the other cluster's page sends, once nginx answers.
+async fn arrive(port: u16, trusted: &CertificateDer<'static>, code: &str) -> String {
+    let body = format!("code={code}&back=%2Fclusters%3Fname%3Dx");
+    let request = format!(
+        "POST /muster/arrivals HTTP/1.1\nHost: {NAME}:{port}\nOrigin: null\nSec-Fetch-Site: cross-site\n\
+         Content-Type: application/x-www-form-urlencoded\nContent-Length: {}\nConnection: close\n\n{body}",
+        body.len()
+    );
+    for _ in 0..500 {
+        if let Ok(answer) = ask(port, trusted, &request).await {
+            return answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nginx never answered");
 }

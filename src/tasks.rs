@@ -25,8 +25,8 @@ const SETUP: Duration = Duration::from_secs(2);
 const TRANSITIONS: Duration = Duration::from_secs(5);
 /// A second server with the same cluster id stands in the log this much later at most.
 const CONFLICTS: Duration = Duration::from_secs(5);
-/// How often a server looks at its own address, and at one of another.
-const ADDRESSES: Duration = Duration::from_secs(30);
+/// How soon a server notices that an address is due: its own is after half a minute or once it is another.
+const ADDRESSES: Duration = Duration::from_secs(5);
 /// How often the settings file is looked at; it counts once two looks found the same.
 const SETTINGS: Duration = Duration::from_secs(1);
 /// A key copied to this server is known to the others this much later at most.

@@ -22,13 +22,13 @@ pub fn routes() -> Vec<Address> {
     vec![post("/clusters/:install_id/check", Access::SystemAdmin, create)]
 }
 
-/// One step: our own address, then one of the others that nobody looked at for ten minutes.
+/// One step: our own address, when it is another or nobody looked for half a minute, then one of the others that nobody looked at for ten minutes.
 ///
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
 pub async fn tick(app: &App) -> Result<()> {
     let own = app.install.id.as_str();
-    let due = queries::of_cluster(&mut app.db.conn().await?, own).await?;
+    let due = queries::own_due(&mut app.db.conn().await?, own).await?;
     if let Some(due) = due {
         look(app, &due, "own").await?;
     }

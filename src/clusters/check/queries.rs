@@ -21,6 +21,17 @@ pub async fn of_cluster(conn: &mut Conn, install_id: &str) -> mysql_async::Resul
     .await
 }
 
+/// A server's own address, unless it looked at it less than half a minute ago.
+pub async fn own_due(conn: &mut Conn, own: &str) -> mysql_async::Result<Option<Due>> {
+    conn.exec_first(
+        "select install_id, address from cluster where install_id = ? and removed_at is null and not exists \
+         (select 1 from address_check k where k.install_id = cluster.install_id and k.kind = 'own' \
+         and k.address = cluster.address and k.checked_at > utc_timestamp(6) - interval 29 second)",
+        (own,),
+    )
+    .await
+}
+
 /// Claims the address of another cluster that no server looked at for ten minutes, or that has changed; of several servers
 /// one gets it.
 pub async fn claim_peer(conn: &mut Conn, own: &str) -> mysql_async::Result<Option<Due>> {

@@ -14,6 +14,7 @@ use poem::{Request, Response, handler};
 
 use crate::app::App;
 use crate::error::{Error, Result};
+pub use crate::groups::name_key;
 use crate::groups::queries::{self as groups, Choice};
 use crate::i18n::Text;
 use crate::people::access::{Access, Address, get};
@@ -41,11 +42,6 @@ pub fn routes() -> Vec<Address> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// The name as it is compared: without case and outer spaces.
-pub fn name_key(name: &str) -> String {
-    name.trim().to_lowercase()
 }
 
 fn missing() -> Error {

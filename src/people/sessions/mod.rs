@@ -322,24 +322,6 @@ pub fn stranger(req: &Request, app: &App) -> Actor {
     }
 }
 
-/// Starts a session that comes from another one and ends no later, and returns its cookie.
-///
-/// # Errors
-/// [`Error::Unavailable`] while the database does not answer.
-pub async fn start_from(
-    tx: &mut Transaction<'_>,
-    app: &App,
-    (account_id, session_id): (&str, &str),
-    (from, is_https): (&Origin, bool),
-) -> Result<String> {
-    let token = secret::random()?;
-    let new_id = Uuid::new_v4().simple().to_string();
-    queries::start(tx, (&secret::hash(&token), &new_id, account_id), false, from).await?;
-    queries::inherit_limit(tx, &new_id, session_id).await?;
-    let seconds = u64::from(ABSOLUTE_HOURS) * 3600;
-    Ok(cookie(app, &cookie_name(app), &token, Some(seconds), is_https))
-}
-
 /// Starts a session and returns its cookie. The token is new each time, so one that somebody planted is worth nothing.
 ///
 /// # Errors
@@ -351,11 +333,38 @@ pub async fn start(
     pending: bool,
     (from, is_https): (&Origin, bool),
 ) -> Result<String> {
+    let (cookie, _) = begin(tx, app, (account_id, pending), (from, is_https)).await?;
+    Ok(cookie)
+}
+
+/// [`start`], for a session that comes from another one and ends no later.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_from(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    (account_id, session_id): (&str, &str),
+    (from, is_https): (&Origin, bool),
+) -> Result<String> {
+    let (cookie, new_id) = begin(tx, app, (account_id, false), (from, is_https)).await?;
+    queries::inherit_limit(tx, &new_id, session_id).await?;
+    Ok(cookie)
+}
+
+/// The cookie and the id of a new session.
+async fn begin(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    (account_id, pending): (&str, bool),
+    (from, is_https): (&Origin, bool),
+) -> Result<(String, String)> {
     let token = secret::random()?;
     let session_id = Uuid::new_v4().simple().to_string();
     queries::start(tx, (&secret::hash(&token), &session_id, account_id), pending, from).await?;
     let seconds = u64::from(ABSOLUTE_HOURS) * 3600;
-    Ok(cookie(app, &cookie_name(app), &token, Some(seconds), is_https))
+    let cookie = cookie(app, &cookie_name(app), &token, Some(seconds), is_https);
+    Ok((cookie, session_id))
 }
 
 /// Ends every session this browser has in our database and returns the cookies that forget them.

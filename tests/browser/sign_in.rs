@@ -85,7 +85,7 @@ async fn a_system_is_set_up_secured_and_left_in_both_languages() {
     other
         .type_into("input[name=code]", &format!("{}\n", code(&console, &app, 0).await))
         .await;
-    other.until("return location.pathname === '/home'").await;
+    other.until("return location.pathname === '/clusters'").await;
 
     page.goto(&format!("{address}/security")).await;
     page.click("form[action$='/security/sessions/removal'] button").await;

@@ -178,12 +178,13 @@ async fn start(
     lang: Lang,
 ) -> Result<()> {
     let key = master_key(data)?;
+    // One after the other: the first gets the default group and workspace.
     for member in members {
         write_settings(member)?;
         children.push(spawn(member, database, &key, lang)?);
-    }
-    for (member, child) in members.iter().zip(children.iter_mut()) {
-        ready(member, child).await?;
+        if let Some(child) = children.last_mut() {
+            ready(member, child).await?;
+        }
     }
     let db = Db::new(database);
     let mut conn = db.own_conn().await?;

@@ -82,6 +82,10 @@
     } else closeSwitch(false);
   });
   on("keydown", (event) => {
+    if (sheet?.hidden && event.target === opener && [" ", "ArrowDown", "ArrowUp"].includes(event.key)) {
+      event.preventDefault();
+      opener.click();
+    }
     if (!sheet || sheet.hidden) return;
     const all = entries();
     const at = all.indexOf(document.activeElement);
@@ -98,6 +102,8 @@
       if (next) go(all.indexOf(next));
     }
   });
+
+  window.addEventListener("pageshow", () => closeSwitch(false));
 
   // --- Filters ---------------------------------------------------------------------------------------------------
 

@@ -209,7 +209,7 @@ async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit,
         .collect();
     groups::hold_clusters(tx, &ids).await?;
     let row = (install_id, row_version);
-    if !queries::update(tx, row, (name, &page.address), &viewer.name).await? {
+    if !queries::update(tx, row, (name, &page.address), (&viewer.name, viewer.role.code())).await? {
         return Ok(false);
     }
     for (choice, group) in &locked {

@@ -163,12 +163,14 @@ pub async fn update(
     tx: &mut Transaction<'_>,
     (install_id, row_version): (&str, u32),
     (name, address): (&str, &str),
-    by: &str,
+    (by, role): (&str, &str),
 ) -> mysql_async::Result<bool> {
+    // From left to right: whose address it is is asked before it is another.
     tx.exec_drop(
-        "update cluster set name = ?, address = ?, modified_by = ?, modified_at = utc_timestamp(6), \
-         row_version = row_version + 1 where install_id = ? and row_version = ? and removed_at is null",
-        (name, address, by, install_id, row_version),
+        "update cluster set name = ?, address_role = if(address = ?, address_role, ?), address = ?, modified_by = ?, \
+         modified_at = utc_timestamp(6), row_version = row_version + 1 \
+         where install_id = ? and row_version = ? and removed_at is null",
+        (name, address, role, address, by, install_id, row_version),
     )
     .await?;
     Ok(tx.affected_rows() == 1)
@@ -266,6 +268,7 @@ pub async fn predecessors(
 pub async fn inherit(tx: &mut Transaction<'_>, from: &str, heir: &str, by: &str) -> mysql_async::Result<()> {
     tx.exec_drop(
         "update cluster heir join cluster old on old.install_id = ? set heir.name = old.name, \
+         heir.address_role = if(old.address = '', heir.address_role, old.address_role), \
          heir.address = if(old.address = '', heir.address, old.address), heir.modified_by = ?, \
          heir.modified_at = utc_timestamp(6), heir.row_version = heir.row_version + 1 where heir.install_id = ?",
         (from, by, heir),
@@ -336,7 +339,7 @@ pub async fn describe(
     by: &str,
 ) -> mysql_async::Result<()> {
     conn.exec_drop(
-        "update cluster set name = :name, address = :address, modified_by = :by, modified_at = utc_timestamp(6), \
+        "update cluster set name = :name, address = :address, address_role = 'super_admin', modified_by = :by, modified_at = utc_timestamp(6), \
          row_version = row_version + 1 where install_id = :install_id and modified_at is null",
         params! { "name" => name, "address" => address, "by" => by, "install_id" => install_id },
     )

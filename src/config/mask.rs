@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use url::Url;
+
 use super::source::{Problem, single_scalars};
 use crate::i18n::Text;
 
@@ -44,7 +46,7 @@ pub fn value(key: &str, value: &str) -> String {
         return DOTS.to_owned();
     }
     let mut shown = value.to_owned();
-    for (_, range) in in_address(value).into_iter().rev() {
+    for (_, range) in in_address(value, Until::End).into_iter().rev() {
         shown.replace_range(range, DOTS);
     }
     shown
@@ -60,17 +62,15 @@ struct Secret {
 
 /// The text with dots for its secrets.
 pub fn masked(yaml: &str) -> String {
-    with_dots(yaml, &secrets(yaml), |_| DOTS)
+    with_dots(yaml, &secrets(yaml, Twins::Hidden), |_| DOTS)
 }
 
 /// A text that somebody typed, with `news` for the secrets in it and dots where they were left: whether what was typed is
 /// the same as before is not told.
 pub fn masked_typed(typed: &str, news: &str) -> String {
-    with_dots(
-        typed,
-        &secrets(typed),
-        |written| if is_dots(written) { DOTS } else { news },
-    )
+    with_dots(typed, &secrets(typed, Twins::Shown), |written| {
+        if is_dots(written) { DOTS } else { news }
+    })
 }
 
 fn with_dots<'a>(yaml: &str, secrets: &[Secret], stands_for: impl Fn(&str) -> &'a str) -> String {
@@ -91,7 +91,7 @@ fn is_dots(written: &str) -> bool {
 /// # Errors
 /// Dots that stand for nothing that is known, each with its line.
 pub fn unmasked(typed: &str, former: &str) -> Result<String, Vec<Problem>> {
-    let (found, known) = (secrets(typed), secrets(former));
+    let (found, known) = (secrets(typed, Twins::Shown), secrets(former, Twins::Hidden));
     let mut text = typed.to_owned();
     let mut problems = Vec::new();
     for (at, secret) in found.iter().enumerate().rev() {
@@ -104,21 +104,20 @@ pub fn unmasked(typed: &str, former: &str) -> Result<String, Vec<Problem>> {
             None => problems.push(unknown_dots(typed, secret.range.start, &secret.label)),
         }
     }
-    problems.reverse();
-    // Whatever shape a text has: filling secrets in must not make anything else readable.
-    let (wanted, got) = (masked(typed), masked(&text));
+    // An alias would bring the secret of its anchor to a place where it can be read.
+    for scalar in single_scalars(typed).unwrap_or_default() {
+        if scalar.value.contains(DOTS) && !typed[scalar.range.clone()].contains(DOTS) {
+            problems.push(unknown_dots(typed, scalar.range.start, &scalar.key));
+        }
+    }
+    problems.sort_by_key(|problem| problem.line);
+    // Whatever shape a text has: filling secrets in must not make anything else readable. What was typed is not compared
+    // with secrets, so the answer tells nothing of them.
+    let shown = |text: &str| with_dots(text, &secrets(text, Twins::Shown), |_| DOTS);
+    let (wanted, got) = (shown(typed), shown(&text));
     if problems.is_empty() && wanted != got {
-        let same = wanted
-            .bytes()
-            .zip(got.bytes())
-            .take_while(|(one, other)| one == other)
-            .count();
-        let lines = wanted.as_bytes()[..same.min(wanted.len())]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
         problems.push(Problem {
-            line: Some(lines + 1),
+            line: None,
             text: Text::new("config.unknown_dots").with("key", DOTS),
         });
     }
@@ -138,7 +137,7 @@ fn unknown_dots(typed: &str, at: usize, label: &str) -> Problem {
 /// The keys below a section whose secrets were typed anew.
 pub fn is_retyped(typed: &str, key: &str) -> bool {
     let inside = |secret: &Secret| secret.label == key || secret.label.starts_with(&format!("{key} "));
-    secrets(typed)
+    secrets(typed, Twins::Shown)
         .iter()
         .any(|secret| inside(secret) && !is_dots(&typed[secret.range.clone()]))
 }
@@ -146,7 +145,7 @@ pub fn is_retyped(typed: &str, key: &str) -> bool {
 /// Whether dots stand for a secret below a section, as they do until somebody types over them.
 pub fn keeps(typed: &str, section: &str) -> bool {
     let inside = |secret: &Secret| secret.label.starts_with(section) && typed[secret.range.clone()].contains(DOTS);
-    secrets(typed).iter().any(inside)
+    secrets(typed, Twins::Shown).iter().any(inside)
 }
 
 /// The secret of `known` with the same label; of several with one label the one in the same place among them, if there are
@@ -162,17 +161,28 @@ fn counterpart<'a>(at: usize, found: &[Secret], known: &'a [Secret]) -> Option<&
     same(known).nth(place)
 }
 
+/// Whether a value that is also a secret's, under another key, is hidden as well.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Twins {
+    /// For a text that is shown: it would tell what the secret is.
+    Hidden,
+    /// For a text that somebody typed: hiding it would tell that a guess is right.
+    Shown,
+}
+
 /// In the order of the text, none inside another.
-fn secrets(yaml: &str) -> Vec<Secret> {
+fn secrets(yaml: &str, twins: Twins) -> Vec<Secret> {
     let parsed = single_scalars(yaml);
     let values = parsed.as_deref().unwrap_or_default();
     let mut found = Vec::new();
     for scalar in values {
         let written = &yaml[scalar.range.clone()];
         let start = scalar.range.start;
-        let inside = in_address(written);
+        let inside = in_address(written, Until::End);
         // What only shows once it is read, as an address with escapes, is hidden whole.
-        let is_hidden = inside.len() != in_address(&scalar.value).len();
+        let reads = in_address(&scalar.value, Until::End);
+        let has_password = Url::parse(&scalar.value).is_ok_and(|url| url.password().is_some());
+        let is_hidden = inside.len() != reads.len() || (has_password && reads.is_empty());
         if is_secret(&scalar.key) || is_hidden || is_dots(written) {
             found.push(Secret {
                 label: scalar.key.clone(),
@@ -189,10 +199,11 @@ fn secrets(yaml: &str) -> Vec<Secret> {
     let hidden: Vec<&str> = values
         .iter()
         .filter(|scalar| is_secret(&scalar.key) && scalar.value.chars().count() >= LEAST_TOLD)
+        .filter(|_| twins == Twins::Hidden)
         .map(|scalar| scalar.value.as_str())
         .collect();
-    let twins = values.iter().filter(|scalar| hidden.contains(&scalar.value.as_str()));
-    found.extend(twins.map(|scalar| Secret {
+    let same = values.iter().filter(|scalar| hidden.contains(&scalar.value.as_str()));
+    found.extend(same.map(|scalar| Secret {
         label: scalar.key.clone(),
         range: scalar.range.clone(),
     }));
@@ -261,17 +272,41 @@ fn in_line(text: &str) -> Vec<Range<usize>> {
         }
         from = at + sign.len();
     }
-    in_address(text).into_iter().map(|(_, range)| range).collect()
+    in_address(text, Until::Line)
+        .into_iter()
+        .map(|(_, range)| range)
+        .collect()
+}
+
+/// How far an address goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// It is the whole value, but for a quote behind it.
+    End,
+    /// Somewhere in a line of prose: to be safe a password in it goes on to the last `@`, or to the end.
+    Line,
 }
 
 /// The passwords inside of addresses, each with the name before it: `scheme://user:PASSWORD@host` and `?password=PASSWORD`.
-fn in_address(text: &str) -> Vec<(String, Range<usize>)> {
+fn in_address(text: &str, until: Until) -> Vec<(String, Range<usize>)> {
     let mut found: Vec<(String, Range<usize>)> = Vec::new();
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+    let text = text.trim_end().trim_end_matches(['"', '\'']);
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
         let address = &text[start..];
-        let address = &address[..address.find(ends).unwrap_or(address.len())];
+        if until == Until::Line {
+            if let Some((user, _)) = address.rsplit_once('@')
+                && let Some((name, password)) = user.split_once(':')
+                && !password.is_empty()
+            {
+                let from = start + name.len() + 1;
+                found.push((format!("{name}@"), from..from + password.len()));
+            }
+            if let Some(query) = address.find('?').filter(|query| is_secret(&address[*query..])) {
+                found.push(("?".to_owned(), start + query + 1..text.len()));
+            }
+            continue;
+        }
         let authority = &address[..address.find(['/', '?', '#']).unwrap_or(address.len())];
         // A password with a slash in it ends the host too early; a port has digits only.
         let has_port = authority
@@ -377,7 +412,6 @@ mod tests {
             "tokens:\n  - s3cret # one\n  - s3cret\n",
             "secret: {value: s3cret}\n",
             "m: &m {user-pwd: s3cret}\nb: {<<: *m}\n",
-            "a: &x s3cret\nuser-pwd: *x\n",
             "user-pwd: 's3cret '' x'\n",
             "user-pwd: \"s3cret \\\" x\"\n",
             "user-pwd: \"s3cret\n  s3cret2\"\n",
@@ -387,6 +421,11 @@ mod tests {
             "#user-pwd=s3cret\n#user-pwd=s3cret2\n",
             "url: \"mysql:\\/\\/u:s3cret@h\"\n",
             "url: mysql://u:s3/cret@h/db\n",
+            "url: mysql://u:it's-s3cret@h/db\n",
+            "url: mysql://u:pa s3cret@h/db\n",
+            "url: mysql://u:pa\"s3cret@h/db\n",
+            "url: mysql://h/db?password=ab's3cret\n",
+            "# was mysql://u:it's s3cret@h/db\n#x: mysql://h/db?password=a s3cret\n",
             "url: mysql://h/db?password=http://aa:s3cret@c\n",
             "list: [a, # user-pwd: s3cret\n  b]\n",
             "api_key: s3cret\naccessKey: s3cret\napikey: s3cret\npass: s3cret\n",
@@ -397,7 +436,12 @@ mod tests {
             assert!(!shown.contains("s3"), "{yaml} shows {shown}");
             assert_eq!(unmasked(&shown, yaml).as_deref().ok(), Some(yaml), "{shown}");
         }
-        for broken in ["jpom: {db: {user-pwd: s3cret", "a: [\nuser-pwd: s3cret, b: s3cret\n"] {
+        for broken in [
+            // Not parsed; and what an alias means is not filled in again.
+            "a: &x s3cret\nuser-pwd: *x\n",
+            "jpom: {db: {user-pwd: s3cret",
+            "a: [\nuser-pwd: s3cret, b: s3cret\n",
+        ] {
             assert!(!masked(broken).contains("s3cret"), "{}", masked(broken));
         }
     }
@@ -421,6 +465,7 @@ mod tests {
             "jpom:\n  db:\n    user-pwd: [••••••]\n",
             "jpom:\n  db:\n    user-pwd: >\n      ••••••\n",
             "jpom: {db: {url: x, user-pwd: ••••••}}\n",
+            "jpom:\n  db:\n    user-pwd: &a ••••••\n  cluster:\n    id: *a\n",
         ] {
             let text = unmasked(typed, former).unwrap_or_default();
             let shown = masked(&text);
@@ -428,5 +473,20 @@ mod tests {
                 assert!(!shown.contains(piece), "{typed} brought {shown}");
             }
         }
+    }
+
+    #[test]
+    fn a_guess_at_a_secret_is_answered_alike_whether_it_is_right() {
+        let former = "jpom:\n  db:\n    user-pwd: right-one\n";
+        let answers = ["right-one", "wrong-one"].map(|guess| {
+            let typed = format!("jpom:\n  db:\n    user-pwd: {DOTS}\nx: {guess}\ny: mysql://u:{guess}@h\n");
+            let text = unmasked(&typed, former).map_err(|problems| format!("{problems:?}"));
+            (
+                text.map(|text| text.replace(guess, ""))
+                    .map(|text| text.replace("right-one", "")),
+                masked_typed(&typed, "NEW").replace(guess, ""),
+            )
+        });
+        assert_eq!(answers[0], answers[1]);
     }
 }

@@ -77,6 +77,18 @@ pub const ALL: &[(&str, &str)] = &[
         "0023_workspace_folder",
         include_str!("../../migrations/0023_workspace_folder.sql"),
     ),
+    (
+        "0024_cluster_address_role",
+        include_str!("../../migrations/0024_cluster_address_role.sql"),
+    ),
+    (
+        "0025_session_root",
+        include_str!("../../migrations/0025_session_root.sql"),
+    ),
+    (
+        "0026_jump_target",
+        include_str!("../../migrations/0026_jump_target.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

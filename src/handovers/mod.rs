@@ -116,15 +116,19 @@ async fn create(
 /// Groups before clusters before workspaces, as everywhere; in a few statements however much it is. None when the heir is
 /// not on the roll.
 async fn hand_over(tx: &mut Transaction<'_>, actor: &Actor, (from, to): (&str, &str)) -> Result<Option<String>> {
-    groups::lock_of_cluster(tx, from).await?;
+    let locked = groups::lock_of_cluster(tx, from).await?;
     let held = groups::hold_clusters(tx, &[from, to]).await?;
     let name = |id: &str| held.iter().find(|(held, _)| held == id).map(|(_, name)| name.as_str());
     let (Some(from_name), Some(to_name)) = (name(from), name(to).filter(|_| from != to)) else {
         return Ok(None);
     };
+    let bound = groups::ids_of_cluster(tx, from).await?;
+    if bound.iter().any(|id| !locked.contains(id)) {
+        // Bound between the two locks, and not locked itself.
+        return Err(Error::Conflict(Text::new("handovers.changed")));
+    }
     let handover_id = Uuid::new_v4().simple().to_string();
     queries::note(tx, &handover_id, (from, to), &actor.name).await?;
-    let bound = groups::ids_of_cluster(tx, from).await?;
     groups::hand_over(tx, from, to, &actor.name).await?;
     let moved = workspaces::move_all(tx, from, Some(to), &actor.name).await?;
     let object = Object::new("handover", &handover_id, &format!("{from_name} → {to_name}"));

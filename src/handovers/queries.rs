@@ -81,50 +81,93 @@ pub async fn lock_groups(tx: &mut Transaction<'_>, handover_id: &str) -> mysql_a
 }
 
 /// Gives back what still is where it was given to; what somebody bound elsewhere since stays there. Returns how many
-/// workspaces and groups.
+/// workspaces and groups. Both clusters are held, and the groups' rows locked.
 pub async fn give_back(tx: &mut Transaction<'_>, of: &Handover, by: &str) -> mysql_async::Result<(u64, u64)> {
     let (id, from, heir) = (&of.handover_id, &of.from_install_id, &of.to_install_id);
     tx.exec_drop(
-        "update workspace w join handover_item i on i.handover_id = ? and i.kind = 'workspace' and i.object_id = w.workspace_id \
+        "update handover_item i straight_join workspace w on w.workspace_id = i.object_id \
          set w.install_id = ?, w.modified_at = utc_timestamp(6), w.modified_by = ?, w.row_version = w.row_version + 1 \
-         where w.install_id = ?",
-        (id, from, by, heir),
+         where i.handover_id = ? and i.kind = 'workspace' and w.install_id = ?",
+        (from, by, id, heir),
     )
     .await?;
     let workspaces = tx.affected_rows();
-    // The heir stood behind before: it goes back to the end, and the one before it takes its place again.
-    let item =
-        "join handover_item i on i.handover_id = ? and i.kind = 'group' and i.object_id = cast(b.group_id as char)";
-    tx.exec_drop(
-        format!(
-            "insert ignore into cluster_group (group_id, install_id, position) select b.group_id, ?, \
-             (select max(m.position) + 1 from cluster_group m where m.group_id = b.group_id) from cluster_group b {item} \
-             where b.install_id = ? and i.heir_position is not null and i.heir_position < i.position"
-        ),
-        (from, id, heir),
+    // Groups that the heir has and the giver has not: the others somebody changed since.
+    let given: Vec<(u32, u32, Option<u32>)> = tx
+        .exec(
+            "select b.group_id, i.position, i.heir_position from handover_item i \
+             straight_join cluster_group b on b.group_id = cast(i.object_id as unsigned) and b.install_id = ? \
+             left join cluster_group o on o.group_id = b.group_id and o.install_id = ? \
+             where i.handover_id = ? and i.kind = 'group' and o.group_id is null",
+            (heir, from, id),
+        )
+        .await?;
+    let taken =
+        |(_, position, heir_position): &&(u32, u32, Option<u32>)| heir_position.is_none_or(|place| place > *position);
+    // The heir stands where the giver stood: the giver takes its place again, and the heir the one it had before.
+    let changed: Vec<u32> = given.iter().filter(taken).map(|(group_id, ..)| *group_id).collect();
+    set_install(tx, &changed, (heir, from)).await?;
+    let again = given
+        .iter()
+        .filter(taken)
+        .filter_map(|(group_id, _, place)| Some((*group_id, (*place)?)));
+    add_at(tx, again.collect(), heir).await?;
+    // The heir stood before the giver, which comes back behind it.
+    let behind = given
+        .iter()
+        .filter(|item| !taken(item))
+        .map(|(group_id, place, _)| (*group_id, *place));
+    add_at(tx, behind.collect(), from).await?;
+    let all = numbers(given.iter().map(|(group_id, ..)| *group_id));
+    if !given.is_empty() {
+        let sql =
+            format!("update asset_group set modified_at = utc_timestamp(6), modified_by = ? where group_id in ({all})");
+        tx.exec_drop(sql, (by,)).await?;
+    }
+    Ok((workspaces, given.len() as u64))
+}
+
+fn numbers(ids: impl Iterator<Item = u32>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+async fn set_install(tx: &mut Transaction<'_>, group_ids: &[u32], (from, to): (&str, &str)) -> mysql_async::Result<()> {
+    if group_ids.is_empty() {
+        return Ok(());
+    }
+    let ids = numbers(group_ids.iter().copied());
+    let sql = format!("update cluster_group set install_id = ? where install_id = ? and group_id in ({ids})");
+    tx.exec_drop(sql, (to, from)).await
+}
+
+/// Puts a cluster at these places of groups, at the end where a place is taken.
+async fn add_at(tx: &mut Transaction<'_>, places: Vec<(u32, u32)>, install_id: &str) -> mysql_async::Result<()> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let ids = numbers(places.iter().map(|(group_id, _)| *group_id));
+    let sql = format!("select group_id, position from cluster_group where group_id in ({ids})");
+    let known: Vec<(u32, u32)> = tx.query(sql).await?;
+    let place = |(group_id, wanted): (u32, u32)| {
+        let of = || {
+            known
+                .iter()
+                .filter(move |(known, _)| *known == group_id)
+                .map(|(_, place)| *place)
+        };
+        let last = of().max().unwrap_or(0);
+        let place = if of().any(|taken| taken == wanted) {
+            last + 1
+        } else {
+            wanted
+        };
+        (group_id, install_id, place)
+    };
+    tx.exec_batch(
+        "insert into cluster_group (group_id, install_id, position) values (?, ?, ?)",
+        places.into_iter().map(place).collect::<Vec<_>>(),
     )
-    .await?;
-    let mut groups = tx.affected_rows();
-    tx.exec_drop(
-        format!(
-            "update cluster_group b {item} left join cluster_group o on o.group_id = b.group_id and o.install_id = ? \
-             set b.install_id = ? where b.install_id = ? and o.group_id is null \
-             and (i.heir_position is null or i.heir_position > i.position)"
-        ),
-        (id, from, from, heir),
-    )
-    .await?;
-    groups += tx.affected_rows();
-    tx.exec_drop(
-        format!(
-            "insert ignore into cluster_group (group_id, install_id, position) select b.group_id, ?, \
-             (select max(m.position) + 1 from cluster_group m where m.group_id = b.group_id) from cluster_group b {item} \
-             where b.install_id = ? and i.heir_position is not null and i.heir_position > i.position"
-        ),
-        (heir, id, from),
-    )
-    .await?;
-    Ok((workspaces, groups))
+    .await
 }
 
 /// Drops those whose line in the trail is gone.

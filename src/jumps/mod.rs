@@ -20,7 +20,7 @@ use crate::people::{Role, Viewer, secret};
 use crate::web::guard::is_local;
 use crate::web::{Form, Hx, filters};
 use crate::workspaces::queries::{self as workspaces, Reachable};
-use queries::{Entry, Jump};
+use queries::{Entry, Jump, Who};
 
 /// From this many entries on the menu has a search field.
 const SEARCHED: usize = 8;
@@ -40,6 +40,7 @@ struct Menu {
     clusters: Vec<Entry>,
     workspaces: Vec<Reachable>,
     own_install_id: String,
+    role: Role,
     /// Where the reader is, to be there on the other cluster.
     back: String,
     text: String,
@@ -48,6 +49,11 @@ struct Menu {
 impl Menu {
     fn is_own(&self, entry: &Entry) -> bool {
         entry.install_id == self.own_install_id
+    }
+
+    /// Something is known against going there with one's sign-in.
+    fn is_unsure(&self, entry: &Entry) -> bool {
+        entry.is_alive && !entry.is_sure(self.role)
     }
 
     fn is_searched(&self) -> bool {
@@ -66,9 +72,11 @@ impl Entry {
         !self.address.is_empty()
     }
 
-    /// Alive, and it is this cluster that answers at its address: only then a code is sent there.
-    fn is_sure(&self) -> bool {
-        self.is_alive && self.check == Some(Outcome::Fine)
+    /// Alive, and lately found to answer at its address, which nobody with fewer rights chose: who answers can be relayed, so
+    /// whoever sets an address could be handed the sign-ins of those who go there.
+    fn is_sure(&self, role: Role) -> bool {
+        let set_by = Role::parse(&self.address_role).unwrap_or(Role::SystemAdmin);
+        self.is_alive && self.is_recent && self.check == Some(Outcome::Fine) && set_by >= role
     }
 
     fn beat_at(&self) -> Option<chrono::NaiveDateTime> {
@@ -90,9 +98,12 @@ impl Entry {
     }
 }
 
-/// Whose workspaces count: a member's own, for admins none in particular.
-fn member(viewer: &Viewer) -> Option<&str> {
-    (viewer.role < Role::SystemAdmin).then_some(viewer.account_id.as_str())
+fn who<'a>(viewer: &'a Viewer, app: &'a App) -> Who<'a> {
+    Who {
+        account_id: &viewer.account_id,
+        is_member: viewer.role < Role::SystemAdmin,
+        own: &app.install.id,
+    }
 }
 
 /// A path of ours to go to; the bare address for anything else, and for the menu itself.
@@ -113,10 +124,12 @@ async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<R
         }
     }
     let mut conn = app.db.conn().await?;
-    let who = (viewer.account_id.as_str(), member(&viewer));
+    let who = who(&viewer, &app);
+    let member = who.is_member.then_some(who.account_id);
     let page = Menu {
-        clusters: queries::menu(&mut conn, who, (&app.install.id, &text)).await?,
-        workspaces: workspaces::reachable(&mut conn, member(&viewer), &app.install.id).await?,
+        clusters: queries::menu(&mut conn, who, &text).await?,
+        workspaces: workspaces::reachable(&mut conn, member, (who.own, &text)).await?,
+        role: viewer.role,
         own_install_id: app.install.id.clone(),
         back: destination(&back).to_owned(),
         text,
@@ -153,18 +166,15 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
         return Ok(hx.see_other(&back));
     }
     let mut conn = app.db.conn().await?;
-    let found = queries::target(&mut conn, (&viewer.account_id, member(&viewer)), to).await?;
+    let found = queries::target(&mut conn, who(&viewer, &app), to).await?;
     let entry = found.ok_or_else(|| Error::NotFound(Text::new("jumps.missing")))?;
     if !entry.is_reachable() {
         return Err(Error::Conflict(Text::new("jumps.no_address").with("name", &entry.name)));
     }
-    if !entry.is_sure() {
-        if form.text("sure").is_empty() {
-            let page = Unsure { entry, back };
-            return hx.answer(StatusCode::CONFLICT, &page, &page.as_unsure());
-        }
+    if !entry.is_sure(viewer.role) {
         // Nothing that lets anybody in goes to an address that may be somebody else's.
-        return Ok(away(&hx, &entry.url(&back)));
+        let page = Unsure { entry, back };
+        return hx.answer(StatusCode::CONFLICT, &page, &page.as_unsure());
     }
     let code = secret::random()?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
@@ -189,17 +199,6 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     headers.insert(header::CONTENT_SECURITY_POLICY, policy(&page.entry.address)?);
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(answer)
-}
-
-/// Off to another site, by a redirect; htmx is told to load it.
-fn away(hx: &Hx, url: &str) -> Response {
-    match hx.wants_block() {
-        true => Response::builder().header("HX-Redirect", url).finish(),
-        false => Response::builder()
-            .status(StatusCode::SEE_OTHER)
-            .header(header::LOCATION, url)
-            .finish(),
-    }
 }
 
 /// Lets the page's form be sent to that one origin, and to no other.

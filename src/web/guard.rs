@@ -127,6 +127,17 @@ pub fn is_local(path: &str) -> bool {
         && !path.starts_with("//")
         && !path.starts_with("/\\")
         && path.bytes().all(|b| b.is_ascii_graphic())
+        && !has_dots(path)
+}
+
+/// Segments that lead out of a path, also percent-encoded.
+fn has_dots(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let mut segments = path.split(['/', '\\']);
+    segments.any(|segment| {
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        plain == "." || plain == ".."
+    })
 }
 
 fn from_trusted_proxy(req: &Request) -> bool {
@@ -164,6 +175,9 @@ mod tests {
             "/\t/evil.example",
             "/\n/evil.example",
             "/a\r\nSet-Cookie: x",
+            "/..//evil.example",
+            "/a/%2E%2e/b",
+            "/.",
             "/ä",
             "/\u{2028}/evil",
         ] {

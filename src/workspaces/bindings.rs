@@ -48,10 +48,14 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
 
 /// Clusters before workspaces, as everywhere; one line of the trail for each that changes.
 async fn bind(tx: &mut Transaction<'_>, actor: &Actor, (ids, to): (&[&str], Option<&str>)) -> Result<()> {
-    let name = held(tx, to).await?;
+    let formers = queries::clusters_of(tx, ids).await?;
+    let name = held(tx, to, formers.iter().map(String::as_str)).await?;
     for row in queries::locked_among(tx, ids).await? {
         if row.install_id.as_deref() == to {
             continue;
+        }
+        if row.install_id.as_ref().is_some_and(|former| !formers.contains(former)) {
+            return Err(Error::Conflict(Text::new("workspaces.moved_meanwhile")));
         }
         queries::bind(tx, &row.workspace_id, to, &actor.name).await?;
         let entry = Entry::by(actor, Action::WorkspaceBind)

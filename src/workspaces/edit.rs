@@ -43,6 +43,8 @@ struct Edit {
     /// Somebody else saved since the form was shown.
     is_late: bool,
     row_version: u32,
+    /// The cluster the form showed before anybody chose.
+    shown_cluster: Option<String>,
     mistakes: Mistakes,
 }
 
@@ -65,6 +67,7 @@ impl Edit {
                 ..Described::default()
             },
         };
+        let shown_cluster = saved.as_ref().and_then(|row| row.install_id.clone());
         Ok(Edit {
             row_version: saved.as_ref().map_or(0, |row| row.row_version),
             saved,
@@ -72,6 +75,7 @@ impl Edit {
             clusters,
             folders: queries::folders(conn).await?,
             is_late: false,
+            shown_cluster,
             mistakes: Mistakes::default(),
         })
     }
@@ -85,6 +89,7 @@ impl Edit {
             install_id: Some(form.text("install_id").to_owned()).filter(|id| !id.is_empty()),
         };
         self.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
+        self.shown_cluster = Some(form.text("was").to_owned()).filter(|id| !id.is_empty());
         let typed = &self.typed;
         match typed.name.is_empty() {
             true => self.mistakes.note("name", Text::new("workspaces.name_missing")),
@@ -109,6 +114,11 @@ impl Edit {
 
     fn is_chosen(&self, install_id: &str) -> bool {
         self.typed.install_id.as_deref() == Some(install_id)
+    }
+
+    /// One of the clusters in the list is chosen; else none must look as if it were.
+    fn has_choice(&self) -> bool {
+        self.clusters.iter().any(|cluster| self.is_chosen(&cluster.install_id))
     }
 
     fn path(&self) -> String {
@@ -153,7 +163,7 @@ async fn insert(
     viewer: &Viewer,
     (workspace_id, described): (&str, &Described),
 ) -> Result<()> {
-    let cluster = held(tx, described.install_id.as_deref()).await?;
+    let cluster = held(tx, described.install_id.as_deref(), None).await?;
     queries::insert(tx, workspace_id, described, &viewer.name)
         .await
         .map_err(taken)?;
@@ -167,13 +177,18 @@ async fn insert(
     Ok(())
 }
 
-/// The cluster's name, with its row held, so that it is not removed meanwhile.
-pub(super) async fn held(tx: &mut Transaction<'_>, install_id: Option<&str>) -> Result<String> {
+/// The cluster's name, with its row held, so that it is not removed meanwhile; and others held with it.
+pub(super) async fn held<'a>(
+    tx: &mut Transaction<'_>,
+    install_id: Option<&'a str>,
+    others: impl IntoIterator<Item = &'a str>,
+) -> Result<String> {
+    let ids: Vec<&str> = install_id.into_iter().chain(others).collect();
+    let held = groups::hold_clusters(tx, &ids).await?;
     let Some(install_id) = install_id else {
         return Ok(String::new());
     };
-    let held = groups::hold_clusters(tx, &[install_id]).await?;
-    let found = held.into_iter().next();
+    let found = held.into_iter().find(|(id, _)| id == install_id);
     found
         .map(|(_, name)| name)
         .ok_or_else(|| Error::Invalid(Text::new("workspaces.cluster_gone")))
@@ -229,8 +244,15 @@ async fn update(
         }
         tx.rollback().await?;
         if page.is_late {
+            let was = page.shown_cluster.clone();
             page.saved = Some(queries::by_id(&mut conn, &workspace_id).await?.ok_or_else(missing)?);
             page.row_version = page.saved.as_ref().map_or(0, |row| row.row_version);
+            // A cluster nobody chose in this form is not chosen by saving it again.
+            let saved = page.saved.as_ref().and_then(|row| row.install_id.clone());
+            if page.typed.install_id == was {
+                page.typed.install_id.clone_from(&saved);
+            }
+            page.shown_cluster = saved;
         }
     }
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
@@ -243,8 +265,13 @@ async fn save(
     viewer: &Viewer,
     (workspace_id, page): (&str, &Edit),
 ) -> Result<bool> {
-    let cluster = held(tx, page.typed.install_id.as_deref()).await?;
+    // Its former cluster, too: whoever moves everything of that one holds it before the workspaces.
+    let former = page.saved.as_ref().and_then(|saved| saved.install_id.as_deref());
+    let cluster = held(tx, page.typed.install_id.as_deref(), former).await?;
     let before = queries::locked(tx, workspace_id).await?.ok_or_else(missing)?;
+    if before.install_id.as_deref() != former {
+        return Ok(false);
+    }
     let row = (workspace_id, page.row_version);
     if !queries::update(tx, row, &page.typed, &viewer.name)
         .await

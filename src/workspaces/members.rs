@@ -7,7 +7,7 @@ use poem::{Response, handler};
 
 use super::{Show, missing, queries};
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::people::Viewer;
 use crate::people::access::{Access, Address, post};
@@ -43,10 +43,11 @@ async fn create(
     let row = queries::locked(&mut tx, &workspace_id).await?.ok_or_else(missing)?;
     let mistake = match &account {
         None => Some("workspaces.no_such_user"),
-        Some(account) => {
-            let added = queries::add_member(&mut tx, &workspace_id, &account.account_id, &viewer.name).await?;
-            (!added).then_some("workspaces.is_member")
-        }
+        Some(account) => match queries::add_member(&mut tx, &workspace_id, &account.account_id, &viewer.name).await {
+            Ok(()) => None,
+            Err(error) if Error::is_duplicate(&error, "PRIMARY") => Some("workspaces.is_member"),
+            Err(error) => return Err(error.into()),
+        },
     };
     if let Some(key) = mistake {
         tx.rollback().await?;

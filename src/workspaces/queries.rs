@@ -102,6 +102,15 @@ pub async fn locked(tx: &mut Transaction<'_>, workspace_id: &str) -> mysql_async
     }
 }
 
+/// The clusters that these are bound to, to be held before they are locked.
+pub async fn clusters_of(tx: &mut Transaction<'_>, workspace_ids: &[&str]) -> mysql_async::Result<Vec<String>> {
+    let marks = vec!["?"; workspace_ids.len()].join(", ");
+    let ids: Vec<Value> = workspace_ids.iter().map(|id| Value::from(*id)).collect();
+    let sql =
+        format!("select distinct install_id from workspace where install_id is not null and workspace_id in ({marks})");
+    tx.exec(sql, Params::Positional(ids)).await
+}
+
 /// Those of these that exist, locked in the order of their ids.
 pub async fn locked_among(tx: &mut Transaction<'_>, workspace_ids: &[&str]) -> mysql_async::Result<Vec<Row>> {
     if workspace_ids.is_empty() {
@@ -221,6 +230,7 @@ pub struct Reachable {
     pub install_id: Option<String>,
     cluster: Option<String>,
     address: Option<String>,
+    pub state: Option<State>,
 }
 
 impl Reachable {
@@ -233,19 +243,25 @@ impl Reachable {
     }
 }
 
-/// Twenty workspaces for the menu: those of this server first, a member's own only.
-pub async fn reachable(conn: &mut Conn, member: Option<&str>, own: &str) -> mysql_async::Result<Vec<Reachable>> {
+/// Forty workspaces for the menu: those of this server first, a member's own only; by a part of their name.
+pub async fn reachable(
+    conn: &mut Conn,
+    member: Option<&str>,
+    (own, text): (&str, &str),
+) -> mysql_async::Result<Vec<Reachable>> {
     let theirs = match member {
-        Some(_) => "where w.workspace_id in (select workspace_id from workspace_member where account_id = ?)",
-        None => "where ? is null",
+        Some(_) => "w.workspace_id in (select workspace_id from workspace_member where account_id = ?)",
+        None => "? is null",
     };
+    let key = super::name_key(text);
     conn.exec(
         format!(
-            "select w.workspace_id, w.name, w.install_id, c.name as cluster, c.address from workspace w \
-             left join cluster c on c.install_id = w.install_id {theirs} \
-             order by coalesce(w.install_id = ?, 0) desc, w.name_key limit 20"
+            "select w.workspace_id, w.name, w.install_id, c.name as cluster, c.address, \
+             if(c.install_id is null, null, {STATE}) as state from workspace w \
+             left join cluster c on c.install_id = w.install_id where {theirs} and (? = '' or locate(?, w.name_key) > 0) \
+             order by coalesce(w.install_id = ?, 0) desc, w.name_key limit 40"
         ),
-        (member, own),
+        (member, &key, &key, own),
     )
     .await
 }
@@ -274,19 +290,18 @@ pub async fn is_member(conn: &mut Conn, workspace_id: &str, account_id: &str) ->
     Ok(found.is_some())
 }
 
-/// False when they are one already.
+/// A duplicate key when they are one already.
 pub async fn add_member(
     tx: &mut Transaction<'_>,
     workspace_id: &str,
     account_id: &str,
     by: &str,
-) -> mysql_async::Result<bool> {
+) -> mysql_async::Result<()> {
     tx.exec_drop(
-        "insert ignore into workspace_member (workspace_id, account_id, added_by) values (?, ?, ?)",
+        "insert into workspace_member (workspace_id, account_id, added_by) values (?, ?, ?)",
         (workspace_id, account_id, by),
     )
-    .await?;
-    Ok(tx.affected_rows() == 1)
+    .await
 }
 
 /// False when they are none.

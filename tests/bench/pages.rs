@@ -91,6 +91,9 @@ async fn jump(app: &App, site: SocketAddr) -> f64 {
     ))
     .await
     .unwrap();
+    conn.query_drop("update cluster set address_role = 'super_admin'")
+        .await
+        .unwrap();
     drop(conn);
     let csrf = secret::derived("form", &format!("00{TOKEN_END}"));
     let mut took = Vec::new();

@@ -112,7 +112,7 @@ async fn a_jump_goes_through_nginx_with_tls_and_a_path() {
     let id = muster::install::read(process.data.path()).unwrap();
     let address = format!("https://{NAME}:{port}/muster");
     a.sql(&format!(
-        "update cluster set address = '{address}' where install_id = '{id}'"
+        "update cluster set address = '{address}', address_role = 'super_admin' where install_id = '{id}'"
     ))
     .await;
     // What a check finds where the name and the certificate are real.
@@ -137,13 +137,7 @@ async fn a_jump_goes_through_nginx_with_tls_and_a_path() {
         page.header("content-security-policy")
             .contains(&format!("form-action https://{NAME}:{port};"))
     );
-    let answer = arrive(port, &trusted, &page.value("#leave input[name=code]")).await;
-    assert!(answer.contains("location: /muster/clusters?name=x"), "{answer}");
-    let session = between(&answer, "set-cookie: muster_s_", ";");
-    assert!(
-        answer.contains("Path=/muster; ") && answer.contains("; Secure"),
-        "{answer}"
-    );
+    let session = enter(port, &trusted, &page.value("#leave input[name=code]")).await;
     let request = get("/muster/clusters").replace("Connection:", &format!("Cookie: muster_s_{session}\nConnection:"));
     let list = ask(port, &trusted, &request).await.unwrap();
     assert!(list.starts_with("HTTP/1.1 200"), "{list}");
@@ -164,4 +158,39 @@ async fn arrive(port: u16, trusted: &CertificateDer<'static>, code: &str) -> Str
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("nginx never answered");
+}
+
+/// The session at the end of all steps of arriving.
+async fn enter(port: u16, trusted: &CertificateDer<'static>, code: &str) -> String {
+    let answer = arrive(port, trusted, code).await;
+    assert!(
+        answer.contains("location: /muster/arrivals/new?back=%2Fclusters%3Fname%3Dx"),
+        "{answer}"
+    );
+    let carried = between(&answer, "set-cookie: muster_arrival=", ";");
+    let with =
+        |request: String, cookie: &str| request.replace("Connection:", &format!("Cookie: {cookie}\nConnection:"));
+    let request = with(
+        get("/muster/arrivals/new?back=%2Fclusters%3Fname%3Dx"),
+        &format!("muster_arrival={carried}"),
+    );
+    let page = ask(port, trusted, &request).await.unwrap();
+    let (form, csrf) = (
+        between(&page, "set-cookie: muster_form=", ";"),
+        between(&page, "name=\"csrf\" value=\"", "\""),
+    );
+    let body = format!("csrf={csrf}&back=%2Fclusters%3Fname%3Dx");
+    let request = format!(
+        "POST /muster/arrivals/entry HTTP/1.1\nHost: {NAME}:{port}\nOrigin: https://{NAME}:{port}\n\
+         Cookie: muster_form={form}; muster_arrival={carried}\nContent-Type: application/x-www-form-urlencoded\n\
+         Content-Length: {}\nConnection: close\n\n{body}",
+        body.len()
+    );
+    let answer = ask(port, trusted, &request).await.unwrap();
+    assert!(answer.contains("location: /muster/clusters?name=x"), "{answer}");
+    assert!(
+        answer.contains("Path=/muster; ") && answer.contains("; Secure"),
+        "{answer}"
+    );
+    between(&answer, "set-cookie: muster_s_", ";").to_owned()
 }

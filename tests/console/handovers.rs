@@ -98,6 +98,38 @@ async fn everything_of_a_cluster_goes_to_another_and_back() {
 }
 
 #[tokio::test]
+async fn a_third_cluster_keeps_its_place_and_what_somebody_changed_since_stays() {
+    let (a, b) = two().await;
+    let c = TestConsole::beside(&a).await;
+    c.set("cluster_id = 'C'").await;
+    for group in ["before", "behind"] {
+        a.sql(&format!(
+            "insert into cluster_group (group_id, install_id, position) select group_id, '{}', 3 from asset_group where name = '{group}'",
+            c.id()
+        ))
+        .await;
+    }
+    let before = owners(&a).await;
+    assert_eq!(before[..2], ["g before DEFAULT,B,C", "g behind B,DEFAULT,C"]);
+    let done = a
+        .post(&format!("/clusters/{}/handovers", a.id()), &[("to", b.id())])
+        .await;
+    let handover = done.header("location").to_owned();
+    assert_eq!(owners(&a).await[..3], ["g before B,C", "g behind B,C", "g 默认 B"]);
+    // Somebody gives one of them back by hand, to the first alone.
+    a.sql(&format!(
+        "update cluster_group set install_id = '{}' where group_id in (select group_id from asset_group where default_one is not null)",
+        a.id()
+    ))
+    .await;
+    a.post(&format!("{handover}/undoing"), &[]).await;
+    assert_eq!(
+        owners(&a).await[..3],
+        ["g before DEFAULT,B,C", "g behind B,DEFAULT,C", "g 默认 DEFAULT"]
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_given_back_to_a_cluster_that_is_gone() {
     let (a, b) = two().await;
     let done = a

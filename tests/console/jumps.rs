@@ -13,7 +13,9 @@ async fn reachable(console: &TestConsole) -> String {
     let address = format!("http://{}", listener.local_addr().unwrap());
     let site = muster::routes::all(&console.app);
     tokio::spawn(poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap()).run(site));
-    console.set(&format!("address = '{address}'")).await;
+    console
+        .set(&format!("address = '{address}', address_role = 'super_admin'"))
+        .await;
     muster::clusters::check::tick(&console.app).await.unwrap();
     address
 }
@@ -22,14 +24,52 @@ async fn leave(from: &TestConsole, to: &TestConsole, back: &str) -> Page {
     from.post("/jumps", &[("to", to.id()), ("back", back)]).await
 }
 
-/// The other cluster's page sends its form with this one's browser, which shows it no cookie of ours.
-async fn arrive(at: &TestConsole, code: &str, back: &str) -> Page {
+/// The other cluster's page sends its form, without any cookie of ours; then this one's own pages go on. Whoever is signed in
+/// there shows their session to these.
+async fn arrive_as(at: &TestConsole, code: &str, back: &str, visitor: Option<&Visitor>) -> Page {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("code", code).append_pair("back", back);
     let request = at.client.post("/arrivals").header("Accept-Language", "en");
     let request = request.header("Origin", "null").header("Sec-Fetch-Site", "cross-site");
     let request = request.content_type("application/x-www-form-urlencoded");
+    let kept = Page::of(request.body(form.finish()).send().await).await;
+    let cookies: Vec<String> = kept.headers.get_all("set-cookie").iter().map(cookie_of).collect();
+    let cookies = cookies
+        .into_iter()
+        .chain(visitor.map(Visitor::cookie))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let ask = at.client.get(kept.header("location")).header("Accept-Language", "en");
+    let page = Page::of(ask.header("Cookie", &cookies).send().await).await;
+    if page.count("#arrive form[data-go]") == 0 {
+        return page;
+    }
+    let cookies = page
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .map(cookie_of)
+        .chain([cookies])
+        .collect::<Vec<_>>()
+        .join("; ");
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let [csrf, back] = ["csrf", "back"].map(|name| page.value(&format!("#arrive input[name={name}]")));
+    form.append_pair("csrf", &csrf).append_pair("back", &back);
+    let request = at
+        .client
+        .post("/arrivals/entry")
+        .header("Accept-Language", "en")
+        .header("Cookie", &cookies);
+    let request = request.content_type("application/x-www-form-urlencoded");
     Page::of(request.body(form.finish()).send().await).await
+}
+
+async fn arrive(at: &TestConsole, code: &str, back: &str) -> Page {
+    arrive_as(at, code, back, None).await
+}
+
+fn cookie_of(set: &poem::http::HeaderValue) -> String {
+    set.to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
 fn is_refused(page: &Page) -> bool {
@@ -176,12 +216,8 @@ async fn nothing_that_lets_anybody_in_goes_to_an_address_that_may_be_somebody_el
     );
     asked.shows("may not be there");
     asked.shows("your sign-in does not go with you");
-    let fields = [("to", b.id()), ("back", "/clusters?name=x"), ("sure", "1")];
-    let gone = a.post("/jumps", &fields).await;
-    assert_eq!(
-        (gone.status, gone.header("location")),
-        (StatusCode::SEE_OTHER, &*format!("{wrong}/clusters?name=x"))
-    );
+    let link = format!("#unsure a[href='{wrong}/clusters?name=x'][rel=noreferrer]");
+    assert_eq!(asked.count(&link), 1, "one can go there all the same");
     assert_eq!(a.count("select count(*) from jump").await, 0);
     // Nor to one that is not alive.
     let c = TestConsole::beside(&a).await;
@@ -200,7 +236,11 @@ async fn nothing_that_lets_anybody_in_goes_to_an_address_that_may_be_somebody_el
         );
     }
     let code = leave(&a, &c, "/").await.value("input[name=code]");
-    assert_eq!(arrive(&c, &code, "//evil.example").await.header("location"), "/");
+    let arrived = arrive(&c, &code, "//evil.example").await;
+    assert_eq!(
+        (arrived.status, arrived.header("location")),
+        (StatusCode::SEE_OTHER, "/")
+    );
 }
 
 #[tokio::test]
@@ -257,7 +297,7 @@ async fn a_member_is_shown_only_clusters_where_they_have_a_workspace() {
     .await;
     let menu = a.get_as(&member, "/jumps/new").await;
     let entries = menu.texts("[aria-labelledby=switch-clusters] .cut");
-    assert_eq!(entries, [b.app.name()]);
+    assert_eq!(entries, [a.app.name(), b.app.name()], "this server's own, and theirs");
     assert_eq!(menu.texts("[aria-labelledby=switch-workspaces] .cut")[0], "here");
     let refused = a.post_as(&member, "/jumps", &[("to", c.id())]).await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
@@ -277,4 +317,83 @@ async fn a_member_is_shown_only_clusters_where_they_have_a_workspace() {
         b.get_as(&arrived.visitor(), arrived.header("location")).await.status,
         StatusCode::OK
     );
+}
+
+#[tokio::test]
+async fn nobodys_sign_in_goes_to_an_address_that_somebody_with_fewer_rights_chose() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    let address = reachable(&b).await;
+    let system = a.visitor("system", Role::SystemAdmin).await;
+    b.set("address = ''").await;
+    let edit = format!("/clusters/{}/edit", b.id());
+    let form = a.get_as(&system, &edit).await;
+    let [version, name] =
+        ["row_version", "name"].map(|field| form.value(&format!("#cluster-form input[name={field}]")));
+    let fields = [
+        ("row_version", version.as_str()),
+        ("name", name.as_str()),
+        ("address", address.as_str()),
+    ];
+    let path = format!("/clusters/{}", b.id());
+    assert_eq!(a.post_as(&system, &path, &fields).await.status, StatusCode::SEE_OTHER);
+    // Who answers there could be relayed; that it is found right proves nothing to somebody with more rights.
+    muster::clusters::check::tick(&b.app).await.unwrap();
+    assert_eq!(leave(&a, &b, "/").await.status, StatusCode::CONFLICT);
+    let own = a.post_as(&system, "/jumps", &[("to", b.id()), ("back", "/")]).await;
+    assert_eq!(
+        own.count("#leave input[name=code]"),
+        1,
+        "those with the same rights may"
+    );
+    // An old check is none.
+    a.sql("update address_check set checked_at = checked_at - interval 1 hour")
+        .await;
+    assert_eq!(
+        a.post_as(&system, "/jumps", &[("to", b.id())]).await.status,
+        StatusCode::CONFLICT
+    );
+}
+
+#[tokio::test]
+async fn somebody_elses_code_asks_before_it_replaces_whoever_is_signed_in() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    reachable(&b).await;
+    let other = a.visitor("other", Role::SystemAdmin).await;
+    let code = leave(&a, &b, "/").await.value("#leave input[name=code]");
+    let page = arrive_as(&b, &code, "/groups", Some(&other)).await;
+    assert_eq!(page.status, StatusCode::OK);
+    page.shows("This browser is signed in here as “other”. Go on as “root” instead?");
+    assert_eq!(
+        a.count("select count(*) from jump where used_at is not null").await,
+        0,
+        "nothing is used up by looking"
+    );
+    let again = arrive_as(&b, &code, "/groups", Some(&a.visitor)).await;
+    assert_eq!(
+        (again.status, again.header("location")),
+        (StatusCode::SEE_OTHER, "/groups"),
+        "the same person just goes on"
+    );
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_sessions_that_came_from_each_other_and_they_do_not_pile_up() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    reachable(&a).await;
+    reachable(&b).await;
+    let (mut here, mut first) = (a.visitor.clone(), None);
+    for _ in 0..3 {
+        let page = a.post_as(&here, "/jumps", &[("to", b.id()), ("back", "/")]).await;
+        let there = arrive(&b, &page.value("#leave input[name=code]"), "/").await.visitor();
+        first.get_or_insert(there.clone());
+        let page = b.post_as(&there, "/jumps", &[("to", a.id()), ("back", "/")]).await;
+        here = arrive(&a, &page.value("#leave input[name=code]"), "/").await.visitor();
+    }
+    assert_eq!(a.count("select count(*) from session").await, 2, "one on each server");
+    a.post_as(&here, "/sign-out", &[]).await;
+    assert_eq!(a.count("select count(*) from session").await, 0);
+    assert!(!b.is_in(&first.unwrap()).await);
 }

@@ -348,7 +348,7 @@ pub async fn start_from(
     (from, is_https): (&Origin, bool),
 ) -> Result<String> {
     let (cookie, new_id) = begin(tx, app, (account_id, false), (from, is_https)).await?;
-    queries::inherit_limit(tx, &new_id, session_id).await?;
+    queries::inherit(tx, &new_id, session_id).await?;
     Ok(cookie)
 }
 
@@ -375,9 +375,9 @@ pub async fn end_all_shown(tx: &mut Transaction<'_>, app: &App, req: &Request) -
     let shown = Shown::of(req, app);
     let mut forgotten = Vec::new();
     for SessionCookie { name, hash, .. } in &shown.sessions {
-        queries::end(tx, hash).await?;
+        let ended = queries::end(tx, hash).await?;
         // Sessions of another system on this host are not ours to forget.
-        if tx.affected_rows() == 1 || *name == cookie_name(app) {
+        if ended > 0 || *name == cookie_name(app) {
             forgotten.push(cookie(app, name, "", Some(0), shown.is_https));
         }
     }

@@ -102,12 +102,21 @@ pub async fn start(
     .await
 }
 
-/// Lets a session end no later than the one it comes from.
-pub async fn inherit_limit(tx: &mut Transaction<'_>, session_id: &str, from: &str) -> mysql_async::Result<()> {
+/// Lets a session end no later than the one it comes from, and with it; of the sessions that came from each other only the
+/// newest of each server stays. The account is locked.
+pub async fn inherit(tx: &mut Transaction<'_>, session_id: &str, from: &str) -> mysql_async::Result<()> {
     tx.exec_drop(
         "update session new join session old on old.session_id = ? \
-         set new.expires_at = least(new.expires_at, old.expires_at) where new.session_id = ?",
+         set new.expires_at = least(new.expires_at, old.expires_at), \
+         new.root_id = if(old.root_id = '', old.session_id, old.root_id) where new.session_id = ?",
         (from, session_id),
+    )
+    .await?;
+    tx.exec_drop(
+        "delete old from session old join session new on new.session_id = ? and old.account_id = new.account_id \
+         and old.install_id = new.install_id and (old.root_id = new.root_id or old.session_id = new.root_id) \
+         where old.session_id <> new.session_id",
+        (session_id,),
     )
     .await
 }
@@ -140,21 +149,25 @@ pub async fn use_pending(tx: &mut Transaction<'_>, token_hash: &str) -> mysql_as
     Ok(tx.affected_rows() == 1)
 }
 
-/// Ends the session behind a cookie.
-pub async fn end(tx: &mut Transaction<'_>, token_hash: &str) -> mysql_async::Result<()> {
-    tx.exec_drop("delete from session where token_hash = ?", (token_hash,))
-        .await
+/// Ends the session behind a cookie, with those that came from it or it from; returns how many.
+pub async fn end(tx: &mut Transaction<'_>, token_hash: &str) -> mysql_async::Result<u64> {
+    tx.exec_drop(format!("{CHAIN} where shown.token_hash = ?"), (token_hash,))
+        .await?;
+    Ok(tx.affected_rows())
 }
 
-/// Ends one of a person's sessions; false when it was not theirs or is gone.
+/// Ends one of a person's sessions, as [`end`]; false when it was not theirs or is gone.
 pub async fn end_one(tx: &mut Transaction<'_>, account_id: &str, session_id: &str) -> mysql_async::Result<bool> {
     tx.exec_drop(
-        "delete from session where account_id = ? and session_id = ?",
+        format!("{CHAIN} where shown.account_id = ? and shown.session_id = ?"),
         (account_id, session_id),
     )
     .await?;
-    Ok(tx.affected_rows() == 1)
+    Ok(tx.affected_rows() > 0)
 }
+
+const CHAIN: &str = "delete s from session s join session shown on s.account_id = shown.account_id \
+    and if(s.root_id = '', s.session_id, s.root_id) = if(shown.root_id = '', shown.session_id, shown.root_id)";
 
 /// Ends all of a person's sessions but the one named (none for all); returns how many.
 pub async fn end_others(tx: &mut Transaction<'_>, account_id: &str, except: &str) -> mysql_async::Result<u64> {

@@ -193,9 +193,9 @@ impl Home {
         (self.columns.len() + usize::from(self.has_unbound())) * STEP + 16
     }
 
-    /// The left edge of a column.
-    fn x(&self, place: &usize) -> usize {
-        place * STEP + 16
+    /// The left edge of a cluster's column; what is bound to none stands before them.
+    fn column_x(&self, place: &usize) -> usize {
+        (place + usize::from(self.has_unbound())) * STEP + 16
     }
 
     /// The first names of a kind, and how many more there are.
@@ -225,7 +225,7 @@ impl Home {
 
 /// The start of a text that fits a width; a Chinese character counts two.
 fn short(text: &str, most: usize) -> String {
-    let width = |c: char| if c.is_ascii() { 1 } else { 2 };
+    let width = |c: char| if c.is_ascii() && !"WMQGO@%".contains(c) { 1 } else { 2 };
     if text.chars().map(width).sum::<usize>() <= most {
         return text.to_owned();
     }

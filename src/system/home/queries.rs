@@ -78,12 +78,11 @@ pub async fn names(conn: &mut Conn, install_ids: &[&str]) -> mysql_async::Result
     let ids = || install_ids.iter().map(|id| Value::from(*id));
     conn.exec(
         format!(
-            "(select install_id, 'workspace', name from (select install_id, name, name_key, row_number() over \
+            "select install_id, kind, name from (select install_id, 'workspace' as kind, name, place from (select install_id, name, name_key, row_number() over \
              (partition by install_id order by name_key) as place from workspace where install_id in ({marks})) x \
-             where place <= 3 order by name_key) union all \
-             (select install_id, 'group', name from (select b.install_id, g.name, g.name_key, row_number() over \
+             where place <= 3 union all select install_id, 'group', name, place from (select b.install_id, g.name, g.name_key, row_number() over \
              (partition by b.install_id order by g.name_key) as place from cluster_group b join asset_group g using (group_id) \
-             where b.install_id in ({marks})) y where place <= 3 order by name_key)"
+             where b.install_id in ({marks})) y where place <= 3) z order by install_id, kind, place"
         ),
         Params::Positional(ids().chain(ids()).collect()),
     )

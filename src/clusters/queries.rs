@@ -4,8 +4,7 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
-use super::check::probe::Outcome;
-use super::check::queries::WORST;
+use super::check::queries::{Told, WORST};
 use super::wanted::Wanted;
 use crate::liveness::{AGE, LIVENESS, STATE, State, Times};
 
@@ -28,7 +27,7 @@ pub struct Row {
     pub modified_at: Option<NaiveDateTime>,
     pub modified_by: String,
     /// What is wrong at its address, or that nothing is; none before the first check.
-    pub check: Option<Outcome>,
+    pub check: Option<Told>,
 }
 
 const ROW: &str = "install_id, cluster_id, name, address, host, version, interval_s, beat_at, online_since, stopped_at, \

@@ -76,20 +76,16 @@ impl Entry {
     /// whoever sets an address could be handed the sign-ins of those who go there.
     fn is_sure(&self, role: Role) -> bool {
         let set_by = Role::parse(&self.address_role).unwrap_or(Role::SystemAdmin);
-        self.is_alive && self.is_recent && self.check == Some(Outcome::Fine) && set_by >= role
+        self.is_alive && self.is_recent && self.is_found() && set_by >= role
     }
 
     fn beat_at(&self) -> Option<chrono::NaiveDateTime> {
         self.beat_at
     }
 
-    fn checked(&self) -> Text {
-        self.check
-            .map_or_else(|| Text::new("check.never"), |check| check.name().with("name", ""))
-    }
-
-    fn checked_at(&self) -> Option<chrono::NaiveDateTime> {
-        self.checked_at
+    /// That cluster itself answered at its address.
+    fn is_found(&self) -> bool {
+        self.check.as_ref().is_some_and(|check| check.outcome == Outcome::Fine)
     }
 
     /// Where a path of ours is on that cluster.

@@ -6,8 +6,7 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, Value, params};
 
-use crate::clusters::check::probe::Outcome;
-use crate::clusters::check::queries::WORST;
+use crate::clusters::check::queries::{Told, WORST};
 use crate::liveness::{LIVENESS, STATE, State};
 use crate::people::sessions::IDLE_HOURS;
 
@@ -28,8 +27,7 @@ pub struct Entry {
     pub is_alive: bool,
     pub beat_at: Option<NaiveDateTime>,
     /// What is wrong at its address, or that nothing is; none before the first check.
-    pub check: Option<Outcome>,
-    pub checked_at: Option<NaiveDateTime>,
+    pub check: Option<Told>,
     /// Somebody looked in the last half hour.
     pub is_recent: bool,
     /// The role of whoever set the address; empty for one that was set before that was noted.
@@ -61,8 +59,6 @@ fn entries(who: Who<'_>) -> (String, Vec<Value>) {
     let sql = format!(
         "select cluster.install_id, name, address, address_role, {STATE} as state, \
          {LIVENESS} in ('online', 'late') as is_alive, beat_at, {WORST} as `check`, \
-         (select max(k.checked_at) from address_check k where k.install_id = cluster.install_id \
-         and k.address = cluster.address) as checked_at, \
          coalesce((select max(k.checked_at) from address_check k where k.install_id = cluster.install_id \
          and k.address = cluster.address) > utc_timestamp(6) - interval 30 minute, 0) as is_recent, j.used_at \
          from cluster left join (select target_install_id, max(created_at) as used_at from jump where account_id = ? \

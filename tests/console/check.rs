@@ -152,7 +152,15 @@ async fn each_server_looks_at_itself_and_at_others_and_all_pages_show_it() {
         a.app.name(),
         a.app.name()
     ));
-    assert_eq!(b.get("/clusters").await.count(".c-address .state-red"), 2);
+    let list = b.get("/clusters").await;
+    assert_eq!(list.count(".c-address .state-red"), 2);
+    let told = list.text(&format!("#cluster-{} .c-address .since", b.id()));
+    assert!(
+        told.starts_with(&format!("Another cluster answers · checked by {} at 20", a.app.name())),
+        "{told}"
+    );
+    let told = list.text(&format!("#cluster-{} .c-address .since", a.id()));
+    assert!(told.contains("checked by"), "{told}");
 
     a.set(&format!("address = '{at_a}'")).await;
     let page = b.get(&format!("/clusters/{}", a.id())).await;

@@ -65,6 +65,10 @@ impl Outcome {
         }
     }
 
+    pub fn parse(code: &str) -> Option<Outcome> {
+        Outcome::ALL.into_iter().find(|one| one.code() == code)
+    }
+
     pub fn name(self) -> Text {
         Text::new(match self {
             Outcome::Fine => "check.ok",
@@ -99,8 +103,7 @@ impl TryFrom<Value> for Outcome {
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         };
-        let known = Outcome::ALL.into_iter().find(|one| Some(one.code()) == word);
-        known.ok_or(FromValueError(value))
+        word.and_then(Outcome::parse).ok_or(FromValueError(value))
     }
 }
 

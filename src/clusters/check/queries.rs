@@ -1,10 +1,11 @@
 //! All SQL of the table `address_check`.
 
 use chrono::NaiveDateTime;
-use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, params};
+use mysql_async::prelude::{FromRow, FromValue, Queryable};
+use mysql_async::{Conn, FromValueError, Value, params};
 
 use super::probe::{Outcome, Verdict};
+use crate::i18n::Text;
 
 /// An address to look at.
 #[derive(Debug, Clone, FromRow)]
@@ -110,6 +111,70 @@ pub async fn of(conn: &mut Conn, install_id: &str) -> mysql_async::Result<Vec<Ro
     .await
 }
 
-/// The result for the list, as SQL of a row of `cluster`: what is wrong goes before what is right.
-pub const WORST: &str = "(select k.outcome from address_check k where k.install_id = cluster.install_id \
+/// The result for a list, as SQL of a row of `cluster`: what is wrong goes before what is right. With when and by whom, as
+/// [`Told`] reads it.
+pub const WORST: &str = "(select concat_ws('|', k.outcome, k.checked_at, if(k.kind = 'own', '', coalesce(b.name, left(k.checker_id, 8)))) \
+    from address_check k left join cluster b on b.install_id = k.checker_id where k.install_id = cluster.install_id \
     and k.address = cluster.address and k.outcome <> 'running' order by k.outcome = 'ok', k.checked_at desc limit 1)";
+
+/// The last result of a cluster's address, with when and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub outcome: Outcome,
+    pub at: Option<NaiveDateTime>,
+    /// The name of the cluster that looked; empty when it was the one that was looked at.
+    pub checker: String,
+}
+
+impl Told {
+    /// The result in a few words.
+    pub fn name(&self) -> Text {
+        self.outcome.name().with("name", "")
+    }
+
+    pub fn is_bad(&self) -> bool {
+        self.outcome.colour() == "red"
+    }
+
+    /// Who looked, in words that a time follows.
+    pub fn by(&self) -> Text {
+        match self.checker.as_str() {
+            "" => Text::new("check.by_itself"),
+            name => Text::new("check.by").with("name", name),
+        }
+    }
+
+    pub fn at(&self) -> Option<NaiveDateTime> {
+        self.at
+    }
+}
+
+impl FromValue for Told {
+    type Intermediate = Told;
+}
+
+impl TryFrom<Value> for Told {
+    type Error = FromValueError;
+
+    fn try_from(value: Value) -> Result<Told, FromValueError> {
+        let read = |text: &str| {
+            let mut parts = text.splitn(3, '|');
+            let outcome = Outcome::parse(parts.next()?)?;
+            let at = parts.next()?;
+            let at = NaiveDateTime::parse_from_str(at, "%Y-%m-%d %H:%M:%S%.f").ok();
+            let checker = parts.next().unwrap_or_default().to_owned();
+            Some(Told { outcome, at, checker })
+        };
+        let told = match &value {
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok().and_then(read),
+            _ => None,
+        };
+        told.ok_or(FromValueError(value))
+    }
+}
+
+impl From<Told> for Value {
+    fn from(told: Told) -> Value {
+        told.outcome.into()
+    }
+}

@@ -7,7 +7,7 @@ use poem::web::Data;
 use poem::{Response, handler};
 
 use crate::app::App;
-use crate::clusters::check::probe::Outcome;
+use crate::clusters::check::queries::Told;
 use crate::error::Result;
 use crate::i18n::Text;
 use crate::liveness::State;
@@ -132,10 +132,9 @@ impl Home {
             let is_needed = column.workspaces + column.groups > 0;
             matters.push(if is_needed { away } else { away.minor() });
         }
-        match column.check {
-            Some(check) if check.colour() == "red" && column.is_alive => {
-                let why = check.name().with("name", "");
-                matters.push(Matter::new(text("home.address").with_text("why", why), &link));
+        match &column.check {
+            Some(check) if check.is_bad() && column.is_alive => {
+                matters.push(Matter::new(text("home.address").with_text("why", check.name()), &link));
             }
             _ if column.address.is_empty() && self.counts.clusters > 1 => {
                 matters.push(Matter::new(text("home.no_address"), format!("{link}/edit")).minor());
@@ -219,7 +218,7 @@ impl Home {
     }
 
     fn is_fine(&self, column: &Column) -> bool {
-        !matches!(column.check, Some(check) if check != Outcome::Fine && check != Outcome::None)
+        !column.check.as_ref().is_some_and(Told::is_bad)
     }
 }
 

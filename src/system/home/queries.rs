@@ -3,8 +3,7 @@
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Value};
 
-use crate::clusters::check::probe::Outcome;
-use crate::clusters::check::queries::WORST;
+use crate::clusters::check::queries::{Told, WORST};
 use crate::liveness::{LIVENESS, STATE, State};
 
 /// Clusters that the page names; the list has all.
@@ -19,7 +18,7 @@ pub struct Column {
     pub address: String,
     pub state: State,
     pub is_alive: bool,
-    pub check: Option<Outcome>,
+    pub check: Option<Told>,
     pub workspaces: u64,
     pub groups: u64,
 }

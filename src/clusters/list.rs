@@ -15,7 +15,6 @@ pub struct List {
     pub counts: Vec<(State, u64)>,
     /// Rows that match, over all pages.
     pub total: u64,
-    pub own_install_id: String,
     pub own_interval_s: u32,
 }
 
@@ -126,10 +125,6 @@ impl List {
             .map(|row| row.beat_at.unwrap_or(row.created_at))
             .max()?;
         Some(Text::new("clusters.zone").with("offset", Local.from_utc_datetime(&newest).format("%:z")))
-    }
-
-    pub fn is_own(&self, row: &Row) -> bool {
-        row.install_id == self.own_install_id
     }
 }
 

@@ -69,7 +69,6 @@ pub struct Index {
 struct Show {
     row: Row,
     details: Details,
-    is_own: bool,
     /// Others that live under the same cluster id.
     namesakes: Vec<Namesake>,
     /// Who answers at its address.
@@ -110,7 +109,6 @@ impl Index {
         };
         let list = List {
             total: matching(&counts, wanted.state),
-            own_install_id: app.install.id.clone(),
             own_interval_s: app.heart_seconds(),
             wanted,
             rows,
@@ -151,7 +149,6 @@ async fn show(hx: Hx, app: Data<&App>, Path(install_id): Path<String>) -> Result
     let page = Show {
         checks: check::queries::of(&mut conn, &install_id).await?,
         namesakes,
-        is_own: row.install_id == app.install.id,
         row,
         details,
     };

@@ -126,7 +126,7 @@ async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<R
         clusters: queries::menu(&mut conn, who, &text).await?,
         workspaces: workspaces::reachable(&mut conn, member, (who.own, &text)).await?,
         role: viewer.role,
-        own_install_id: app.install.id.clone(),
+        own_install_id: hx.layout.install_id.clone(),
         back: destination(&back).to_owned(),
         text,
     };

@@ -144,7 +144,10 @@ impl Hx {
         let tag = entity_tag(&html);
         let unchanged = status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &tag));
         let mut answer = Response::builder()
-            .header(header::VARY, "HX-Request, Accept-Encoding, Accept-Language, Cookie")
+            .header(
+                header::VARY,
+                "HX-Request, Muster-Server, Accept-Encoding, Accept-Language, Cookie",
+            )
             // A page must not come back by the back button once its reader has signed out. Fragments are asked for again
             // and again, so they may be kept and compared.
             .header(

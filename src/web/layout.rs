@@ -11,8 +11,10 @@ use poem::http::header;
 use url::{Position, Url};
 
 use super::guard::is_local;
+use super::hx::wants_block;
 use crate::app::{App, Standing};
 use crate::i18n::{Lang, Text};
+use crate::install::is_install_id;
 
 pub const LANG_COOKIE: &str = "muster_lang";
 pub const THEME_COOKIE: &str = "muster_theme";
@@ -95,6 +97,7 @@ pub struct Layout {
     pub here: String,
     pub cluster_name: String,
     pub cluster_id: String,
+    /// The server whose page it is: behind a balancer another one may answer for a fragment of it.
     pub install_id: String,
     pub reader: Reader,
     /// Something every reader of this server must know.
@@ -105,6 +108,14 @@ pub struct Layout {
     pub from: String,
     /// The browser shows a session, good or not.
     pub shows_session: bool,
+}
+
+/// With a fragment's request: the install id of the server that the rest of the page came from.
+const SERVER_HEADER: &str = "Muster-Server";
+
+fn page_server(req: &Request) -> Option<&str> {
+    let id = req.headers().get(SERVER_HEADER)?.to_str().ok()?;
+    (wants_block(req) && is_install_id(id)).then_some(id)
 }
 
 impl Layout {
@@ -140,7 +151,7 @@ impl Layout {
                 .to_owned(),
             cluster_name: app.name(),
             cluster_id: app.cluster_id(),
-            install_id: app.install.id.clone(),
+            install_id: page_server(req).unwrap_or(&app.install.id).to_owned(),
             reader,
             band: band(app),
             said: cookies.said,
@@ -275,6 +286,12 @@ pub mod filters {
     #[askama::filter_fn]
     pub fn layout(_: &str, values: &dyn Values) -> Result<Arc<Layout>> {
         Ok(get_value::<Arc<Layout>>(values, "layout")?.clone())
+    }
+
+    /// Whether an install id is that of the server whose page it is.
+    #[askama::filter_fn]
+    pub fn own(install_id: &str, values: &dyn Values) -> Result<bool> {
+        Ok(get_value::<Arc<Layout>>(values, "layout")?.install_id == install_id)
     }
 
     /// A time of the database (UTC) in this server's zone, as `<time>`; a dash for none.

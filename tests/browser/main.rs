@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod balanced;
 mod chrome;
 mod clusters;
 mod jumps;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/nginx.rs"]
+mod nginx;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/page.rs"]
 mod page;

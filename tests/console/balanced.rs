@@ -6,10 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use crate::nginx::Nginx;
 use crate::page::Page;
 use crate::processes::{Process, free_port};
 use crate::support::{TestConsole, Visitor};
-use crate::tls::{NAME, Nginx, ask, between, certificate, get};
+use crate::tls::{NAME, ask, between, certificate, get};
 
 /// One browser's request through a proxy, with its answer as a page.
 async fn browse(port: u16, visitor: &Visitor, method: &str, path: &str, form: &str) -> Page {

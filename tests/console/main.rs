@@ -18,6 +18,7 @@ mod identity;
 mod jumps;
 mod liveness;
 mod log;
+mod nginx;
 mod page;
 mod processes;
 mod removal;

@@ -32,7 +32,6 @@ struct Home {
     counts: Counts,
     /// Install id, kind and name.
     names: Vec<(String, String, String)>,
-    own_install_id: String,
     has_shared_database: bool,
     database: String,
 }
@@ -85,7 +84,6 @@ async fn show(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response> {
         names: queries::names(&mut conn, &drawn).await?,
         counts: queries::counts(&mut conn).await?,
         columns,
-        own_install_id: app.install.id.clone(),
         has_shared_database: app.config.database.is_some(),
         database: app.db.place.clone(),
     };
@@ -172,10 +170,6 @@ impl Home {
 
     fn is_drawn(&self) -> bool {
         !self.columns.is_empty() && self.columns.len() <= DRAWN
-    }
-
-    fn is_own(&self, column: &Column) -> bool {
-        column.install_id == self.own_install_id
     }
 
     /// How many are not named here.

@@ -4,6 +4,7 @@ pub mod change;
 mod database;
 pub mod file;
 pub mod mask;
+mod secrets;
 mod source;
 mod values;
 
@@ -122,7 +123,7 @@ impl Setting {
     }
 
     pub fn is_secret(&self) -> bool {
-        mask::is_secret(self.key)
+        secrets::is_secret(self.key)
     }
 
     /// Whether it changes while the server runs.

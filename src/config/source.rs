@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use saphyr::{MarkedYamlOwned, ScalarStyle, ScanError, YamlDataOwned, YamlLoader};
 use saphyr_parser::{Marker, Parser};
 
-use super::{Flags, Setting, absolute, mask};
+use super::{Flags, Setting, absolute, secrets};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
@@ -61,7 +61,7 @@ pub(super) struct Found {
 impl Found {
     /// The refusal: key, value, place and, under `allowed`, what would be right.
     pub fn wrong(&self, allowed: &'static str) -> Problem {
-        let secret = mask::is_secret(&self.key) || self.value.contains(['@', '?']);
+        let secret = secrets::is_secret(&self.key) || self.value.contains(['@', '?']);
         let text = Text::new("config.wrong")
             .with("key", &self.key)
             .with("value", if secret { "***" } else { &self.value })

@@ -7,8 +7,13 @@ use futures_util::StreamExt;
 use crate::processes::Process;
 use crate::support::{TestConsole, let_in};
 
-/// What a stream sends within a moment.
+/// What a stream sends until it is silent for a moment.
 async fn heard(a: &TestConsole, path: &str, last_id: Option<&str>) -> String {
+    heard_after(a, path, last_id, || {}).await
+}
+
+/// [`heard`], with something done once the stream is open.
+async fn heard_after(a: &TestConsole, path: &str, last_id: Option<&str>, then: impl FnOnce()) -> String {
     let mut request = a
         .client
         .get(path)
@@ -20,6 +25,7 @@ async fn heard(a: &TestConsole, path: &str, last_id: Option<&str>) -> String {
     let answer = request.send().await;
     assert_eq!(answer.0.headers()["content-type"], "text/event-stream; charset=utf-8");
     let mut stream = answer.0.into_body().into_bytes_stream();
+    then();
     let mut heard = String::new();
     while let Ok(Some(piece)) = tokio::time::timeout(Duration::from_millis(300), stream.next()).await {
         heard.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
@@ -88,13 +94,11 @@ async fn the_stream_goes_on_where_a_browser_was() {
         "{rest}"
     );
     let last = ids(&all)[3].to_owned();
-    let app = a.app.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        app.log.write("7a175577/5c1e  INFO quiet one");
-        app.log.write("7a175577/5c1e  WARN loud one");
-    });
-    let new = heard(&a, &format!("/log/live?level=warn&after={last}"), None).await;
+    let new = heard_after(&a, &format!("/log/live?level=warn&after={last}"), None, || {
+        a.app.log.write("7a175577/5c1e  INFO quiet one");
+        a.app.log.write("7a175577/5c1e  WARN loud one");
+    })
+    .await;
     assert!(new.contains("loud one") && !new.contains("quiet one"), "{new}");
     // A browser that was away while the server was restarted.
     a.app.log.close();

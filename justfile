@@ -17,7 +17,7 @@ serve *ARGS: _rust (_need "compiler")
     @cargo run --locked --release -- serve "$@"
 
 # Check the format and the lints, then run every test.
-test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "nginx")
+test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "nginx" "node_exporter" "podman" "sshd" "busybox" "smtp")
     @echo "==> format"
     @cargo fmt --check
     @echo "==> lint"
@@ -73,6 +73,14 @@ _need +PARTS:
         browser) if has google-chrome; then set -- chromedriver; else set -- chromium chromedriver; fi ;;
         wrk) set -- wrk ;;
         nginx) set -- nginx ;;
+        node_exporter) set -- prometheus-node-exporter ;;
+        podman) set -- podman ;;
+        smtp)
+            set --
+            /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo aiosmtpd
+            ;;
+        sshd) set -- sshd ssh-keygen ;;
+        busybox) set -- busybox ;;
         font)
             set --
             [ "$(uname)" = Darwin ] || fc-list :lang=zh-cn 2>/dev/null | grep -q . || echo 'a Chinese font'
@@ -87,11 +95,14 @@ _need +PARTS:
         apt-get:mariadb) echo mariadb-server-core mariadb-client-core ;;
         apt-get:browser) echo chromium chromium-driver ;;
         apt-get:nginx) echo nginx-light ;;
+        apt-get:sshd) echo openssh-server openssh-client ;;
+        apt-get:busybox) echo busybox-static ;;
         apt-get:font) echo fontconfig fonts-wqy-microhei ;;
         apk:compiler) echo build-base ;;
         apk:mariadb) echo mariadb mariadb-client ;;
         apk:browser) echo chromium chromium-chromedriver ;;
         apk:font) echo fontconfig font-wqy-zenhei ;;
+        dnf:sshd) echo openssh-server ;;
         dnf:mariadb) echo mariadb-server mariadb ;;
         pacman:browser) echo chromium ;;
         pacman:font) echo fontconfig wqy-microhei ;;
@@ -100,6 +111,11 @@ _need +PARTS:
         *:browser) echo chromium chromedriver ;;
         *:font) echo fontconfig wqy-microhei-fonts ;;
         *:nginx) echo nginx ;;
+        *:node_exporter) echo prometheus-node-exporter ;;
+        *:podman) echo podman ;;
+        *:smtp) echo python3-aiosmtpd ;;
+        *:sshd) echo openssh ;;
+        *:busybox) echo busybox ;;
         *:wrk) echo wrk ;;
         esac
     }

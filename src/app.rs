@@ -41,6 +41,8 @@ pub struct Inner {
     last_beat: RwLock<Option<Beat>>,
     /// Whether the last page that asked the database got no answer.
     pub unanswered: AtomicBool,
+    /// So many assets fail at once that it may be our own network.
+    pub mass_loss: AtomicBool,
     /// The database is sealed with a master key that this server does not have.
     pub lacks_key: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl App {
             }),
             last_beat: RwLock::new(None),
             unanswered: AtomicBool::new(false),
+            mass_loss: AtomicBool::new(false),
             lacks_key: AtomicBool::new(false),
             config,
             install: install.into(),

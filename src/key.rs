@@ -3,12 +3,15 @@
 use clap::{Args, Subcommand};
 use mysql_async::{Conn, TxOpts};
 
+use crate::assets::credentials;
+use crate::assets::trials::queries as trials;
 use crate::config::{Config, Place};
 use crate::db::{self, migrations};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install;
 use crate::liveness;
+use crate::notify;
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::security::second_factor;
 use crate::seal::{self, Key, Seal};
@@ -27,7 +30,7 @@ enum Verb {
     Show,
     /// Make the first key, before any secret is kept; to be copied to the other servers
     Create,
-    /// Drop all sealed secrets, when their key is lost for good; two-factor sign-in has to be switched on again
+    /// Drop all sealed secrets, when their key is lost for good; two-factor sign-in has to be switched on again, secrets of notifications typed again
     Forget,
     /// Add a new key to this server's file; to be copied to the other servers, which need no restart
     Rotate {
@@ -105,7 +108,9 @@ async fn forget(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
     }
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     seal::forget_key(&mut tx).await?;
-    let secrets = second_factor::forget_all(&mut tx).await?;
+    let mut secrets = second_factor::forget_all(&mut tx).await?;
+    secrets += notify::forget_all(&mut tx).await? + credentials::forget_all(&mut tx).await?;
+    trials::drop_sealed(&mut tx).await?;
     let entry = Entry::by(actor, Action::KeyForget).on(Object::new("key", &fingerprint, ""));
     audit::record(&mut tx, &entry.change("secrets", secrets, 0)).await?;
     tx.commit().await?;
@@ -137,7 +142,10 @@ async fn finish(seal: &Seal, conn: &mut Conn, actor: &Actor) -> Result<Text> {
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     // Locks the row of the key first, as everybody does who seals something.
     seal.sealing_key(&mut tx, false).await?;
-    let secrets = second_factor::reseal(&mut tx, seal, &newest).await?;
+    let mut secrets = second_factor::reseal(&mut tx, seal, &newest).await?;
+    secrets += notify::reseal(&mut tx, seal, &newest).await?;
+    secrets += credentials::reseal(&mut tx, seal, &newest).await?;
+    trials::drop_sealed(&mut tx).await?;
     seal::use_key(&mut tx, &newest).await?;
     let entry = Entry::by(actor, Action::KeyRotate)
         .on(Object::new("key", &newest.fingerprint(), ""))

@@ -37,6 +37,10 @@ pub mod groups;
 pub mod workspaces;
 /// The clusters: who is here, alive, and where.
 pub mod clusters;
+/// Telling people by webhook and e-mail that something is down, or up again.
+pub mod notify;
+/// Machines, SSH and Docker hosts, each watched by the cluster that owns its group.
+pub mod assets;
 /// Giving everything of one cluster to another.
 pub mod handovers;
 /// From cluster to cluster with one sign-in.
@@ -59,7 +63,8 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 11] = [
+const _: [&str; 13] = [
+    include_str!("assets/texts.yml"),
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),
@@ -67,6 +72,7 @@ const _: [&str; 11] = [
     include_str!("handovers/texts.yml"),
     include_str!("jumps/texts.yml"),
     include_str!("liveness/texts.yml"),
+    include_str!("notify/texts.yml"),
     include_str!("people/texts.yml"),
     include_str!("system/texts.yml"),
     include_str!("web/texts.yml"),

@@ -9,7 +9,7 @@ use poem::{EndpointExt, Response, Route, RouteMethod};
 use crate::app::App;
 use crate::people::People;
 use crate::people::access::Address;
-use crate::{clusters, groups, handovers, jumps, people, system, web, workspaces};
+use crate::{assets, clusters, groups, handovers, jumps, notify, people, system, web, workspaces};
 
 /// Every address with who may use it.
 pub fn table() -> Vec<Address> {
@@ -19,6 +19,8 @@ pub fn table() -> Vec<Address> {
         groups::routes(),
         workspaces::routes(),
         clusters::routes(),
+        notify::routes(),
+        assets::routes(),
         handovers::routes(),
         jumps::routes(),
     ]
@@ -42,7 +44,8 @@ pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
         "" => site,
         base => Route::new().nest(base, site),
     };
-    site.around(web::page::errors)
+    // Each address has its own limit; this one is for what is none of them.
+    site.around(|next, req| web::page::errors_within(web::page::LONGEST, next, req))
         .around(web::guard::headers)
         .data(app.clone())
         .data(Arc::new(People::default()))

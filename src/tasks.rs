@@ -8,6 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::assets::monitor::{self, Monitor};
+use crate::assets::queries as assets;
+use crate::assets::trials::queries as trials;
 use crate::clusters::check;
 use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
@@ -17,7 +20,7 @@ use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
 use crate::periodic::{self, When};
 use crate::system::settings::watch::Watcher;
-use crate::{handovers, jumps};
+use crate::{handovers, jumps, notify};
 
 /// Who waits for the set-up token sees it in the log within this.
 const SETUP: Duration = Duration::from_secs(2);
@@ -31,6 +34,10 @@ const ADDRESSES: Duration = Duration::from_secs(5);
 const SETTINGS: Duration = Duration::from_secs(1);
 /// A key copied to this server is known to the others this much later at most.
 const KEYS: Duration = Duration::from_secs(10);
+/// Changes of assets' states are kept a little longer than the bar of thirty days shows.
+const HISTORY_DAYS: u32 = 35;
+/// A message that is due is on its way this much later at most.
+const NOTICES: Duration = Duration::from_secs(2);
 /// What is past its time is only in the way.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -59,6 +66,11 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         stop.clone(),
         |app| async move { check::tick(&app).await },
     ));
+    let outbox = Arc::new(notify::Outbox::default());
+    tasks.spawn(periodic::run(named("notices"), NOTICES, stop.clone(), move |app| {
+        let outbox = outbox.clone();
+        async move { outbox.tick(&app).await }
+    }));
     let watcher = Arc::new(Watcher::default());
     tasks.spawn(periodic::run(
         (app.clone(), "settings", When::Always),
@@ -78,6 +90,16 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let observer = observer.clone();
         async move { observer.tick(&app).await }
     }));
+    let monitor = Arc::new(Monitor::default());
+    tasks.spawn(periodic::run(
+        named("assets"),
+        monitor::PERIOD,
+        stop.clone(),
+        move |app| {
+            let monitor = monitor.clone();
+            async move { monitor.tick(&app).await }
+        },
+    ));
     tasks
 }
 
@@ -110,6 +132,9 @@ pub async fn sweep(app: &App) -> Result<()> {
         dropped += users::queries::sweep_browsers(&mut conn).await?;
         dropped += sign_in::throttle::sweep(&mut conn).await?;
         dropped += jumps::queries::sweep(&mut conn).await?;
+        dropped += assets::sweep(&mut conn, HISTORY_DAYS).await?;
+        dropped += trials::sweep(&mut conn).await?;
+        dropped += notify::sweep(&mut conn).await?;
         if app.config.audit_days > 0 {
             dropped += audit::sweep(&mut conn, app.config.audit_days).await?;
             dropped += handovers::queries::sweep(&mut conn, app.config.audit_days).await?;

@@ -129,6 +129,12 @@
     for (const entry of list.children) entry.hidden = !entry.textContent.toLowerCase().includes(part);
   });
 
+  // <input type=checkbox data-all="name"> ticks all of that name in its form.
+  on("change", ({ target }) => {
+    if (!target.dataset?.all) return;
+    for (const box of target.form.querySelectorAll(`[name="${target.dataset.all}"]`)) box.checked = target.checked;
+  });
+
   // --- Forms -----------------------------------------------------------------------------------------------------
 
   // What came in place of a form goes on where the reader must: at what is wrong, or at what is asked for next.
@@ -168,6 +174,11 @@
     // A button that says "copied" may say so until its time is over, and a form opened inside a list stays.
     callbacks.beforeNodeMorphed = ({ dataset }) => !(dataset && ("said" in dataset || "held" in dataset));
   }
+  // <div data-calm> does not refresh itself under somebody who has ticked or opened something in it.
+  on("htmx:beforeRequest", (event) => {
+    const { elt } = event.detail;
+    if (elt.hasAttribute("data-calm") && elt.querySelector("[type=checkbox]:checked, details[open]")) event.preventDefault();
+  });
   // Nobody reads a hidden page.
   on("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.requestConfig.verb === "get") event.preventDefault();

@@ -89,6 +89,25 @@ pub const ALL: &[(&str, &str)] = &[
         "0026_jump_target",
         include_str!("../../migrations/0026_jump_target.sql"),
     ),
+    ("0027_credential", include_str!("../../migrations/0027_credential.sql")),
+    ("0028_asset", include_str!("../../migrations/0028_asset.sql")),
+    (
+        "0029_asset_watch",
+        include_str!("../../migrations/0029_asset_watch.sql"),
+    ),
+    (
+        "0030_asset_event",
+        include_str!("../../migrations/0030_asset_event.sql"),
+    ),
+    (
+        "0031_notice_channel",
+        include_str!("../../migrations/0031_notice_channel.sql"),
+    ),
+    ("0032_notice", include_str!("../../migrations/0032_notice.sql")),
+    (
+        "0033_asset_trial",
+        include_str!("../../migrations/0033_asset_trial.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod migrations;
 pub mod shared;
+mod word;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install;
 use embedded::{Keeper, Options};
+pub(crate) use word::word;
 
 /// How long a page waits for a connection before it answers 503.
 const CHECKOUT: Duration = Duration::from_secs(3);

@@ -48,6 +48,8 @@ pub struct Group {
     pub modified_at: Option<NaiveDateTime>,
     pub modified_by: String,
     pub row_version: u32,
+    /// How many assets are in it; none where nobody asked.
+    pub assets: Option<u64>,
     /// The first is the primary, the others stand by.
     pub members: Vec<Member>,
 }
@@ -215,7 +217,8 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_list())
 }
 
-fn name_mistake(name: &str) -> Option<Text> {
+/// What is wrong with the name of a group, if anything.
+pub fn name_mistake(name: &str) -> Option<Text> {
     match name.is_empty() {
         true => Some(Text::new("groups.name_missing")),
         false => line_mistake(name, LONGEST_NAME),
@@ -225,14 +228,23 @@ fn name_mistake(name: &str) -> Option<Text> {
 async fn insert(app: &App, viewer: &Viewer, name: &str) -> Result<u32> {
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group_id = queries::insert(&mut tx, name, &viewer.name).await.map_err(taken)?;
-    let group = queries::by_id(&mut tx, group_id).await?.ok_or_else(missing)?;
-    let entry = Entry::by(&viewer.actor(app), Action::GroupCreate)
+    let group_id = found(&mut tx, &viewer.actor(app), name).await?;
+    tx.commit().await?;
+    Ok(group_id)
+}
+
+/// Makes a group whose name [`name_mistake`] has nothing against, with its line in the trail.
+///
+/// # Errors
+/// [`Error::Conflict`] when there is one of that name.
+pub async fn found(tx: &mut Transaction<'_>, actor: &Actor, name: &str) -> Result<u32> {
+    let group_id = queries::insert(tx, name, &actor.name).await.map_err(taken)?;
+    let group = queries::by_id(tx, group_id).await?.ok_or_else(missing)?;
+    let entry = Entry::by(actor, Action::GroupCreate)
         .on(group.object())
         .change("name", "", name)
         .change("clusters", "", names(&group.members));
-    audit::record(&mut tx, &entry).await?;
-    tx.commit().await?;
+    audit::record(tx, &entry).await?;
     Ok(group_id)
 }
 
@@ -350,10 +362,27 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(group_id): Path<St
         tx.commit().await?;
         return Err(Error::Conflict(Text::new("groups.default_stays")));
     }
-    queries::remove(&mut tx, group.group_id).await?;
+    queries::remove(&mut tx, group.group_id)
+        .await
+        .map_err(|error| still_used(error, &group))?;
     audit::record(&mut tx, &entry.change("clusters", names(&group.members), "")).await?;
     tx.commit().await?;
     Ok(hx.done("/groups", "said.removed"))
+}
+
+/// Assets are in it.
+fn still_used(error: mysql_async::Error, group: &Group) -> Error {
+    match &error {
+        mysql_async::Error::Server(server) if server.code == 1451 => {
+            let count = group.assets.unwrap_or_default();
+            Error::Conflict(
+                Text::new("groups.has_assets")
+                    .with("name", &group.name)
+                    .with("count", count),
+            )
+        }
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ struct Line {
     modified_at: Option<NaiveDateTime>,
     modified_by: String,
     row_version: u32,
+    assets: Option<u64>,
     total: u64,
     install_id: Option<String>,
     cluster: Option<String>,
@@ -38,7 +39,7 @@ pub async fn page(conn: &mut Conn, name_part: &str, from: u64, count: u64) -> my
     );
     let sql = format!(
         "{} order by g.rank_alive, g.rank_bound, g.name_key, b.position",
-        lines(&groups)
+        lines(&groups, true)
     );
     let key = super::name_key(name_part);
     let lines: Vec<Line> = conn.exec(sql, (&key, &key)).await?;
@@ -49,7 +50,7 @@ pub async fn page(conn: &mut Conn, name_part: &str, from: u64, count: u64) -> my
 pub async fn by_id(conn: &mut impl Queryable, group_id: u32) -> mysql_async::Result<Option<Group>> {
     let sql = format!(
         "{} order by b.position",
-        lines("select g.*, 1 as total from asset_group g where g.group_id = ?")
+        lines("select g.*, 1 as total from asset_group g where g.group_id = ?", true)
     );
     Ok(folded(conn.exec(sql, (group_id,)).await?).pop())
 }
@@ -58,7 +59,7 @@ pub async fn by_id(conn: &mut impl Queryable, group_id: u32) -> mysql_async::Res
 pub async fn all(conn: &mut impl Queryable) -> mysql_async::Result<Vec<Group>> {
     let sql = format!(
         "{} order by g.name_key, b.position",
-        lines("select g.*, 1 as total from asset_group g")
+        lines("select g.*, 1 as total from asset_group g", false)
     );
     Ok(folded(conn.query(sql).await?))
 }
@@ -67,14 +68,19 @@ pub async fn all(conn: &mut impl Queryable) -> mysql_async::Result<Vec<Group>> {
 pub async fn of_cluster(conn: &mut impl Queryable, install_id: &str) -> mysql_async::Result<Vec<Group>> {
     let groups = "select g.*, 1 as total from asset_group g join cluster_group own on own.group_id = g.group_id \
                   where own.install_id = ?";
-    let sql = format!("{} order by g.name_key, b.position", lines(groups));
+    let sql = format!("{} order by g.name_key, b.position", lines(groups, false));
     Ok(folded(conn.exec(sql, (install_id,)).await?))
 }
 
-fn lines(groups: &str) -> String {
+/// With `counts`, also how many assets are in each, which takes as long as there are many.
+fn lines(groups: &str, counts: bool) -> String {
+    let assets = match counts {
+        true => "(select count(*) from asset a where a.group_id = g.group_id)",
+        false => "null",
+    };
     format!(
         "select g.group_id, g.name, g.default_one is not null as is_default, g.modified_at, g.modified_by, g.row_version, \
-         g.total, c.install_id, c.name as cluster, if(c.install_id is null, null, {STATE}) as state, \
+         {assets} as assets, g.total, c.install_id, c.name as cluster, if(c.install_id is null, null, {STATE}) as state, \
          {LIVENESS} in ('online', 'late') as is_alive from ({groups}) g \
          left join cluster_group b on b.group_id = g.group_id left join cluster c on c.install_id = b.install_id"
     )
@@ -92,6 +98,7 @@ fn folded(lines: Vec<Line>) -> Vec<Group> {
                 modified_at: line.modified_at,
                 modified_by: line.modified_by,
                 row_version: line.row_version,
+                assets: line.assets,
                 members: Vec::new(),
             });
         }

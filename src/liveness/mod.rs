@@ -1,8 +1,7 @@
 //! Whether a cluster lives: the rule as SQL and in words, and the states that follow from it.
 
 use chrono::{NaiveDateTime, TimeDelta};
-use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{FromValueError, Value};
+use mysql_async::prelude::Queryable;
 
 use crate::app::OFFLINE_INTERVALS;
 use crate::i18n::Text;
@@ -128,39 +127,7 @@ impl State {
     }
 }
 
-impl FromValue for State {
-    type Intermediate = StateText;
-}
-
-/// The word on its way from the database.
-pub struct StateText(State, Value);
-
-impl TryFrom<Value> for StateText {
-    type Error = FromValueError;
-
-    fn try_from(value: Value) -> Result<Self, Self::Error> {
-        let known = match &value {
-            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok().and_then(State::parse),
-            _ => None,
-        };
-        match known {
-            Some(state) => Ok(StateText(state, value)),
-            None => Err(FromValueError(value)),
-        }
-    }
-}
-
-impl From<StateText> for State {
-    fn from(text: StateText) -> State {
-        text.0
-    }
-}
-
-impl From<StateText> for Value {
-    fn from(text: StateText) -> Value {
-        text.1
-    }
-}
+crate::db::word!(State);
 
 /// Seconds after the last beat from which a cluster with this interval is late: 1.5 intervals and one second.
 pub fn late_after(interval_s: u32) -> TimeDelta {

@@ -56,6 +56,8 @@ pub struct Address {
     is_always: bool,
     /// A form that another cluster's page sends; it proves itself by what is in it.
     pub is_from_elsewhere: bool,
+    /// A file may come with its form.
+    takes_file: bool,
 }
 
 pub fn get<E>(path: &'static str, access: Access, endpoint: E) -> Address
@@ -72,6 +74,7 @@ where
         is_in_person: false,
         is_always: false,
         is_from_elsewhere: false,
+        takes_file: false,
     }
 }
 
@@ -124,6 +127,13 @@ impl Address {
         self
     }
 
+    /// Says that a file may come with its form, which takes longer.
+    #[must_use]
+    pub fn with_file(mut self) -> Address {
+        self.takes_file = true;
+        self
+    }
+
     /// The handler behind everything a request to it passes through.
     pub fn mounted(self) -> BoxEndpoint<'static, Response> {
         let (access, path, is_same_for_all) = (self.access, self.path, self.is_same_for_all);
@@ -131,7 +141,9 @@ impl Address {
             access,
             is_in_person: self.is_in_person,
             is_from_elsewhere: self.is_from_elsewhere,
+            takes_file: self.takes_file,
         };
+        let limit = if self.takes_file { page::LONGEST } else { page::LIMIT };
         let handler = Arc::new(match access {
             Access::Anyone => return self.unguarded(),
             Access::Guest => self.endpoint,
@@ -139,7 +151,9 @@ impl Address {
             _ => self.endpoint.around(page::paused).boxed(),
         });
         let guarded = handler.clone().around(move |next, req| guard(door, next, req));
-        let shown = guarded.around(page::starting).around(page::errors);
+        let shown = guarded
+            .around(page::starting)
+            .around(move |next, req| page::errors_within(limit, next, req));
         let asked = shown.around(sessions::identify).boxed();
         let whole = match access.least().filter(|_| is_same_for_all) {
             None => asked,
@@ -178,6 +192,7 @@ struct Door {
     access: Access,
     is_in_person: bool,
     is_from_elsewhere: bool,
+    takes_file: bool,
 }
 
 /// Lets through who may, and of changes only those that a page of ours sent.
@@ -194,8 +209,7 @@ async fn guard<E: Endpoint>(door: Door, next: Arc<E>, mut req: Request) -> poem:
         return Err(refusal.into());
     }
     if !req.method().is_safe() {
-        let longest = if viewer.is_some() { LONGEST_SIGNED_IN } else { LONGEST };
-        let form = Form::read(req.take_body(), longest).await?;
+        let form = read(door, viewer.is_some(), &mut req).await?;
         let by_token = matches!(
             &viewer,
             Some(Viewer {
@@ -210,6 +224,16 @@ async fn guard<E: Endpoint>(door: Door, next: Arc<E>, mut req: Request) -> poem:
         req.extensions_mut().insert(form);
     }
     next.call(req).await.map(IntoResponse::into_response)
+}
+
+/// The form, within the limits of whoever sends it and where.
+async fn read(door: Door, is_signed_in: bool, req: &mut Request) -> Result<Form> {
+    let body = req.take_body();
+    match req.content_type() {
+        Some(kind) if door.takes_file && kind.starts_with("multipart/") => Form::read_with_file(kind, body).await,
+        _ if is_signed_in => Form::read(body, LONGEST_SIGNED_IN).await,
+        _ => Form::read(body, LONGEST).await,
+    }
 }
 
 /// The token of the reader's own pages, in the form or, from htmx, in a header.

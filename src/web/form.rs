@@ -1,7 +1,13 @@
 //! What a person typed into a form: read once, within limits of size and time; and what is wrong with it.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream};
+use hyper::body::Bytes;
+use multer::Multipart;
 use poem::{Body, FromRequest, Request, RequestBody};
 use tokio::time::timeout;
 use url::form_urlencoded;
@@ -13,12 +19,23 @@ use crate::i18n::Text;
 pub const LONGEST: usize = 64 * 1024;
 /// The settings file may be sixty thousand bytes long, and each may take three here, or nine for a character.
 pub const LONGEST_SIGNED_IN: usize = 1024 * 1024;
+/// A file that comes with a form.
+pub const LONGEST_FILE: usize = 4 * 1024 * 1024;
+/// With the other fields of that form, and what stands between them.
+const LONGEST_WITH_FILE: usize = LONGEST_FILE + 64 * 1024;
+/// So much of what is too long is still read: a browser shows no answer before it has sent everything.
+const LONGEST_LOST: usize = 8 * LONGEST_FILE;
+/// How long a form with a file may take to come.
+const FILE_PATIENCE: Duration = Duration::from_secs(30);
 /// A client that sends its form slower than this is no browser.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The fields of a form, in order.
+/// The fields of a form, in order, and the file that came with it.
 #[derive(Debug, Clone, Default)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form {
+    fields: Vec<(String, String)>,
+    file: Bytes,
+}
 
 impl Form {
     /// # Errors
@@ -27,7 +44,43 @@ impl Form {
         let wrong = || Error::Invalid(Text::new("error.form"));
         let bytes = timeout(PATIENCE, body.into_bytes_limit(longest)).await;
         let bytes = bytes.map_err(|_| wrong())?.map_err(|_| wrong())?;
-        Ok(Form(form_urlencoded::parse(&bytes).into_owned().collect()))
+        Ok(Form::of(form_urlencoded::parse(&bytes)))
+    }
+
+    /// A form with a file (`multipart/form-data`). All of it is kept in memory, so only who may send one should come here.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is too long, does not come or is no such form.
+    pub async fn read_with_file(content_type: &str, body: Body) -> Result<Form> {
+        let wrong = |_| Error::Invalid(Text::new("error.form"));
+        let boundary = multer::parse_boundary(content_type).map_err(wrong)?;
+        let bytes = timeout(FILE_PATIENCE, whole(body)).await;
+        let bytes = bytes.map_err(|_| Error::Invalid(Text::new("error.form")))??;
+        let mut parts = Multipart::new(stream::iter([Ok::<_, Infallible>(bytes)]), boundary);
+        let mut form = Form::default();
+        while let Some(part) = parts.next_field().await.map_err(wrong)? {
+            let (name, is_file) = (part.name().unwrap_or_default().to_owned(), part.file_name().is_some());
+            let bytes = part.bytes().await.map_err(wrong)?;
+            match is_file {
+                true => form.file = bytes,
+                false => form.fields.push((name, String::from_utf8_lossy(&bytes).into_owned())),
+            }
+        }
+        Ok(form)
+    }
+
+    /// The file that came with it; empty when none did.
+    pub fn file(&self) -> &[u8] {
+        &self.file
+    }
+
+    /// Fields that nobody sent: those of what is saved, or of a line of a file.
+    pub fn of(fields: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Form {
+        let fields = fields.into_iter();
+        Form {
+            fields: fields.map(|(name, value)| (name.into(), value.into())).collect(),
+            file: Bytes::new(),
+        }
     }
 
     /// A field without the spaces around it; empty when it was not sent.
@@ -35,16 +88,44 @@ impl Form {
         self.exact(name).trim()
     }
 
+    /// Puts a value in place of whatever was sent under a name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.fields.retain(|(known, _)| known != name);
+        self.fields.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Everything that was sent under a name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let fields = self.0.iter().filter(move |(known, _)| known == name);
+        let fields = self.fields.iter().filter(move |(known, _)| known == name);
         fields.map(|(_, value)| value.as_str())
     }
 
     /// A field as it was typed, for passwords.
     pub fn exact(&self, name: &str) -> &str {
-        let field = self.0.iter().find(|(known, _)| known == name);
+        let field = self.fields.iter().find(|(known, _)| known == name);
         field.map_or("", |(_, value)| value.as_str())
+    }
+}
+
+/// The body of a form with a file.
+async fn whole(body: Body) -> Result<Bytes> {
+    let wrong = || Error::Invalid(Text::new("error.form"));
+    let mut stream = pin!(body.into_bytes_stream());
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(bytes) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
+        let bytes = bytes.map_err(|_| wrong())?;
+        length += bytes.len();
+        if length <= LONGEST_WITH_FILE {
+            kept.extend_from_slice(&bytes);
+        } else if length > LONGEST_LOST {
+            break;
+        }
+    }
+    match length > LONGEST_WITH_FILE {
+        true => Err(Error::Invalid(
+            Text::new("error.file_long").with("most", LONGEST_FILE / 1024 / 1024),
+        )),
+        false => Ok(kept.into()),
     }
 }
 
@@ -70,6 +151,11 @@ impl Mistakes {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// All of them, by the names of their fields.
+    pub fn all(&self) -> &[(&'static str, Text)] {
+        &self.0
     }
 }
 

@@ -70,11 +70,14 @@ pub struct Reader {
 }
 
 /// What a page says at its top after a change, by the word in a cookie of the answer before.
-pub const SAID: [&str; 10] = [
+pub const SAID: [&str; 13] = [
     "said.checking",
     "said.saved",
     "said.added",
     "said.removed",
+    "said.moved",
+    "said.paused",
+    "said.resumed",
     "said.disabled",
     "said.enabled",
     "said.ended",
@@ -169,6 +172,13 @@ impl Layout {
         Text::new("layout.zone").with("offset", Local::now().format("%:z"))
     }
 
+    /// Whether this is the list at a path with this value in its address, or, for an empty one, without any.
+    pub fn is_list(&self, path: &str, key: &str, value: &str) -> bool {
+        let (here, query) = self.here.split_once('?').unwrap_or((&self.here, ""));
+        let said = url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == key);
+        here == path && said.map(|(_, said)| said).unwrap_or_default() == value
+    }
+
     /// Whether `path` is where the reader is, or above it.
     pub fn is_in(&self, path: &str) -> bool {
         let here = self.here.split('?').next().unwrap_or_default();
@@ -236,7 +246,10 @@ fn band(app: &App) -> Option<Text> {
         Standing::Working if app.lacks_key.load(Ordering::Relaxed) => {
             Some(Text::new("layout.lacks_key").with("path", app.seal.path().display()))
         }
-        Standing::Working => fenced(),
+        Standing::Working => fenced().or_else(|| {
+            let is_lost = app.mass_loss.load(Ordering::Relaxed);
+            is_lost.then(|| Text::new("layout.mass_loss"))
+        }),
         Standing::Starting(_) => Some(Text::new("layout.starting")),
         Standing::Removed { .. } | Standing::Duplicate { .. } => None,
     }
@@ -298,6 +311,26 @@ pub mod filters {
     #[askama::filter_fn]
     pub fn time<T: Borrow<Option<NaiveDateTime>>>(at: T, _: &dyn Values) -> Result<Safe<String>> {
         Ok(Safe(at.borrow().as_ref().map_or_else(|| "–".to_owned(), element)))
+    }
+
+    /// `{{ value|percent }}`: of a hundred, with one digit behind the point.
+    #[askama::filter_fn]
+    pub fn percent<T: Borrow<f64>>(value: T, _: &dyn Values) -> Result<String> {
+        Ok(format!("{:.1} %", value.borrow()))
+    }
+
+    /// `{{ bytes|size }}`: with at most three digits before the point, as people write them.
+    #[askama::filter_fn]
+    pub fn size<T: Borrow<u64>>(bytes: T, _: &dyn Values) -> Result<String> {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+        let mut value = *bytes.borrow() as f64;
+        let mut unit = 0;
+        while value >= 1000.0 && unit + 1 < units.len() {
+            value /= 1024.0;
+            unit += 1;
+        }
+        let places = usize::from(unit > 0 && value < 100.0);
+        Ok(format!("{value:.places$} {}", units[unit]))
     }
 
     /// Written digit by digit into one string: a page of fifty rows has two hundred of these, and format strings are

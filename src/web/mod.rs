@@ -1,6 +1,7 @@
 //! Pages and fragments: the frame around them, errors as pages, headers, forms, static files.
 
 pub mod files;
+pub mod cell;
 pub mod form;
 pub mod guard;
 pub mod hx;

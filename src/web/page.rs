@@ -17,7 +17,9 @@ use crate::error::{Error, Result, chain};
 use crate::i18n::Text;
 
 /// How long any answer may take before the reader is told that the database does not answer.
-const LIMIT: Duration = Duration::from_secs(8);
+pub const LIMIT: Duration = Duration::from_secs(8);
+/// How long it may take where a file comes first.
+pub const LONGEST: Duration = Duration::from_secs(70);
 /// When a page that could not be shown tries again by itself.
 const RETRY_SECONDS: u32 = 5;
 
@@ -70,7 +72,12 @@ impl StandingPage {
 }
 
 /// Turns every error of the handlers below into a page or fragment, and logs those that are not the reader's doing.
-pub async fn errors<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Result<Response> {
+pub async fn errors<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
+    errors_within(LIMIT, next, req).await
+}
+
+/// [`errors`] with a limit of its own.
+pub async fn errors_within<E: Endpoint>(limit: Duration, next: Arc<E>, mut req: Request) -> poem::Result<Response> {
     let hx = Hx::of(&req);
     if req.data::<Hx>().is_none() {
         req.extensions_mut().insert(hx.clone());
@@ -78,7 +85,7 @@ pub async fn errors<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Result
     let is_get = matches!(*req.method(), Method::GET | Method::HEAD);
     let is_program = bearer(&req).is_some();
     let app = req.data::<App>().cloned();
-    let result = match tokio::time::timeout(LIMIT, next.call(req)).await {
+    let result = match tokio::time::timeout(limit, next.call(req)).await {
         Ok(result) => result.map(IntoResponse::into_response),
         Err(_) => Err(Error::timed_out("no answer from the database within 8 s").into()),
     };

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/agents.rs"]
+mod agents;
+mod assets;
 mod balanced;
 mod chrome;
 mod clusters;
@@ -9,6 +13,9 @@ mod jumps;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/nginx.rs"]
 mod nginx;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/peers.rs"]
+mod peers;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/page.rs"]
 mod page;

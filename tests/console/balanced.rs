@@ -8,7 +8,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::nginx::Nginx;
 use crate::page::Page;
-use crate::processes::{Process, free_port};
+use crate::processes::Process;
+use crate::support::free_port;
 use crate::support::{TestConsole, Visitor};
 use crate::tls::{NAME, ask, between, certificate, get};
 

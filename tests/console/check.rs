@@ -14,8 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::processes::free_port;
 use crate::support::TestConsole;
+use crate::support::free_port;
 
 /// Serves a console on loopback; its address.
 async fn served(console: &TestConsole) -> String {

@@ -14,7 +14,7 @@ use crate::second_factor::{code, sign_in, switched_on};
 use crate::support::{PASSWORD, TestConsole, url};
 
 /// What a command says, and whether it went well.
-fn say(data: &Path, database: &Database, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn say(data: &Path, database: &Database, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(arguments)
         .arg("--data")

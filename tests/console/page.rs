@@ -55,6 +55,14 @@ impl Page {
             .to_owned()
     }
 
+    /// An attribute of each that matches and has it.
+    pub(crate) fn attrs(&self, selector: &str, name: &str) -> Vec<String> {
+        let html = Html::parse_document(&self.body);
+        let selector = Selector::parse(selector).unwrap();
+        let found = html.select(&selector);
+        found.filter_map(|found| found.attr(name)).map(str::to_owned).collect()
+    }
+
     pub(crate) fn count(&self, selector: &str) -> usize {
         let html = Html::parse_document(&self.body);
         html.select(&Selector::parse(selector).unwrap()).count()

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::Door;
-use crate::support::{TOKEN, TestConsole, TestDatabase, let_in};
+use crate::support::{TOKEN, TestConsole, TestDatabase, free_port, let_in};
 
 /// Longest any of these conditions may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +55,17 @@ impl Process {
 
     /// `muster serve` with more settings; returns at once.
     pub(crate) fn spawn(database: Option<&Database>, cluster_id: &str, env: &[(&str, String)]) -> Process {
-        let (data, port) = (TempDir::new().unwrap(), free_port());
+        Process::spawn_in(None, database, cluster_id, env)
+    }
+
+    /// [`Process::spawn`] in a data directory that is there already.
+    pub(crate) fn spawn_in(
+        data: Option<TempDir>,
+        database: Option<&Database>,
+        cluster_id: &str,
+        env: &[(&str, String)],
+    ) -> Process {
+        let (data, port) = (data.unwrap_or_else(|| TempDir::new().unwrap()), free_port());
         let mut command = command(data.path(), port, database, cluster_id);
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap();
@@ -78,7 +88,14 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn install_id(&self) -> String {
+    /// Killed, as by the system when memory is short; its data directory, for another start.
+    pub(crate) fn killed(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.data, TempDir::new().unwrap())
+    }
+
+    pub(crate) fn install_id(&self) -> String {
         muster::install::read(self.data.path()).unwrap()
     }
 
@@ -111,14 +128,6 @@ fn command(data: &Path, port: u16, database: Option<&Database>, cluster_id: &str
         command.env("JPOM_DB_URL", crate::support::url(database));
     }
     command
-}
-
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Whether a process still runs; one that has ended but was not waited for has no command line any more.

@@ -89,6 +89,38 @@ const TABLE: &str = "
     POST /groups/:group_id/clusters              system
     POST /groups/:group_id/clusters/:install_id/removal system
     POST /groups/:group_id/clusters/:install_id/rise system
+    GET  /notices                                system
+    POST /notices                                system
+    GET  /notices/new                            system
+    GET  /notices/:channel_id                    system
+    POST /notices/:channel_id                    system
+    GET  /notices/:channel_id/edit               system
+    POST /notices/:channel_id/test               system
+    POST /notices/:channel_id/removal            system
+    GET  /assets                                 system
+    POST /assets                                 system
+    GET  /assets/new                             system
+    POST /assets/moves                           system
+    POST /assets/checks                          system
+    POST /assets/pauses                          system
+    POST /assets/resumptions                     system
+    POST /assets/removals                        system
+    GET  /assets/:asset_id                       system
+    GET  /assets/:asset_id/edit                  system
+    POST /assets/:asset_id                       system
+    POST /assets/:asset_id/host-key              system
+    GET  /credentials                            system
+    POST /credentials                            system person
+    GET  /credentials/new                        system
+    GET  /credentials/:credential_id             system
+    POST /credentials/:credential_id             system person
+    POST /credentials/:credential_id/removal     system person
+    GET  /assets/export                          system
+    GET  /assets/import                          system
+    GET  /assets/import/sample                   system
+    POST /assets/import                          system
+    POST /assets/trials                          system
+    GET  /assets/trials/:trial_id                system
     GET  /users                                  super
     POST /users                                  super person
     GET  /users/new                              super

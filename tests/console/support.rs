@@ -419,3 +419,11 @@ impl TestConsole {
         self.conn().await.query_first(sql).await.unwrap().unwrap()
     }
 }
+
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

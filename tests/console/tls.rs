@@ -15,7 +15,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::nginx::Nginx;
-use crate::processes::{Process, free_port};
+use crate::processes::Process;
+use crate::support::free_port;
 use crate::support::{PASSWORD, TestConsole, TestDatabase};
 
 pub(crate) const NAME: &str = "muster.example";

@@ -72,7 +72,8 @@ async fn look(app: &App, due: &Due, kind: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn reach(app: &App) -> Reach {
+/// How far this server may reach, by its settings.
+pub fn reach(app: &App) -> Reach {
     match app.config.check_private {
         true => Reach::All,
         false => Reach::Public,

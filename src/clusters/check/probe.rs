@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mysql_async::prelude::FromValue;
-use mysql_async::{FromValueError, Value};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
@@ -91,27 +89,7 @@ impl Outcome {
     }
 }
 
-impl FromValue for Outcome {
-    type Intermediate = Outcome;
-}
-
-impl TryFrom<Value> for Outcome {
-    type Error = FromValueError;
-
-    fn try_from(value: Value) -> Result<Outcome, FromValueError> {
-        let word = match &value {
-            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-            _ => None,
-        };
-        word.and_then(Outcome::parse).ok_or(FromValueError(value))
-    }
-}
-
-impl From<Outcome> for Value {
-    fn from(outcome: Outcome) -> Value {
-        outcome.code().into()
-    }
-}
+crate::db::word!(Outcome);
 
 /// What one look found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +147,7 @@ pub async fn judge(address: &str, expected: &str, reach: Reach) -> Verdict {
 }
 
 /// The address itself when it is a number and no name has to be resolved.
-fn literal(address: &str) -> Option<IpAddr> {
+pub(crate) fn literal(address: &str) -> Option<IpAddr> {
     let url = url::Url::parse(address).ok()?;
     match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
@@ -200,7 +178,7 @@ async fn body(mut answer: Response) -> Result<Vec<u8>, Verdict> {
     Ok(body)
 }
 
-fn failed(error: &reqwest::Error) -> Verdict {
+pub(crate) fn failed(error: &reqwest::Error) -> Verdict {
     let mut cause: &(dyn StdError + 'static) = error;
     loop {
         if cause.is::<Forbidden>() {
@@ -221,7 +199,7 @@ fn failed(error: &reqwest::Error) -> Verdict {
 }
 
 /// The cause of an error; one of input and output hides what it was made of.
-fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+pub fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     let made_of = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     match made_of {
         Some(inner) => Some(inner),
@@ -230,7 +208,7 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 }
 
 /// One for all looks of a reach. The certificates are those the system trusts.
-fn client(reach: Reach) -> Result<&'static Client, String> {
+pub(crate) fn client(reach: Reach) -> Result<&'static Client, String> {
     static CLIENTS: [OnceLock<Result<Client, String>>; 2] = [const { OnceLock::new() }; 2];
     let [all, public] = &CLIENTS;
     let made = match reach {

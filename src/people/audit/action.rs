@@ -64,7 +64,22 @@ actions! {
     JumpLeave "jump_leave" "action.jump_leave",
     JumpArrive "jump_arrive" "action.jump_arrive",
     SettingsUpdate "settings_update" "action.settings_update",
+    AssetCreate "asset_create" "action.asset_create",
+    AssetUpdate "asset_update" "action.asset_update",
+    AssetRemove "asset_remove" "action.asset_remove",
+    AssetPause "asset_pause" "action.asset_pause",
+    AssetResume "asset_resume" "action.asset_resume",
+    AssetKey "asset_key" "action.asset_key",
+    CredentialCreate "credential_create" "action.credential_create",
+    CredentialUpdate "credential_update" "action.credential_update",
+    CredentialRemove "credential_remove" "action.credential_remove",
     Refused "refused" "action.refused",
+    NoticeCreate "notice_create" "action.notice_create",
+    NoticeUpdate "notice_update" "action.notice_update",
+    NoticeRemove "notice_remove" "action.notice_remove",
+    NoticeTest "notice_test" "action.notice_test",
+    AssetTrial "asset_trial" "action.asset_trial",
+    AssetImport "asset_import" "action.asset_import",
 }
 
 impl Action {

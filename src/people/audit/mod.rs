@@ -3,6 +3,7 @@
 mod action;
 mod pages;
 mod queries;
+mod words;
 
 use std::fmt;
 

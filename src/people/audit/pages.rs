@@ -13,12 +13,14 @@ use url::form_urlencoded;
 
 use super::action::Action;
 use super::queries::{self, Row};
+use super::words::{field, value};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::{Lang, Text};
 use crate::people::access::{Access, Address, get};
 use crate::people::role::Role;
 use crate::people::sessions::Viewer;
+use crate::web::cell::quoted;
 use crate::web::{Hx, filters};
 
 const PAGE: usize = 50;
@@ -311,83 +313,5 @@ impl Row {
         ];
         let line: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
         format!("{}\r\n", line.join(","))
-    }
-}
-
-fn field(name: &str) -> Text {
-    match name {
-        "role" => Text::new("users.role"),
-        "display_name" => Text::new("users.display_name"),
-        "password" => Text::new("password.password"),
-        "state" => Text::new("users.state"),
-        "name" => Text::new("clusters.name"),
-        "address" => Text::new("clusters.address"),
-        "cluster_id" => Text::new("clusters.cluster_id"),
-        "groups" => Text::new("clusters.groups"),
-        "workspaces" => Text::new("clusters.workspaces"),
-        "clusters" => Text::new("groups.clusters"),
-        "days" => Text::new("security.days"),
-        "sessions" => Text::new("audit.sessions"),
-        "reason" => Text::new("audit.reason"),
-        "token" => Text::new("audit.token"),
-        "fingerprint" => Text::new("audit.fingerprint"),
-        "secrets" => Text::new("audit.secrets"),
-        "how" => Text::new("audit.how"),
-        "cluster" => Text::new("audit.from_cluster"),
-        "member" => Text::new("audit.member"),
-        "folder" => Text::new("workspaces.folder"),
-        "description" => Text::new("workspaces.description"),
-        "from" => Text::new("audit.taken_from"),
-        "heir" => Text::new("audit.heir"),
-        "version" => Text::new("audit.version"),
-        _ => Text::new("audit.plain").with("value", name),
-    }
-}
-
-fn value(field: &str, value: &str) -> Text {
-    let known = match (field, value) {
-        (_, "" | "-") => Some(Text::new("audit.plain").with("value", "–")),
-        ("role", code) => Role::parse(code).map(Role::name),
-        ("days", days) => Some(Text::new("security.for_days").with("days", days)),
-        ("reason", "clusters.still_online") => Some(Text::new("clusters.still_online")),
-        ("reason", "clusters.still_has_workspaces") => Some(Text::new("clusters.still_has_workspaces")),
-        ("reason", "clusters.still_has_groups") => Some(Text::new("clusters.still_has_groups")),
-        ("reason", "clusters.beat_meanwhile") => Some(Text::new("clusters.beat_meanwhile")),
-        ("reason", "clusters.type_the_name") => Some(Text::new("clusters.type_the_name")),
-        ("how", "by_hand") => Some(Text::new("audit.by_hand")),
-        ("reason", "workspaces.default_stays") => Some(Text::new("workspaces.default_stays")),
-        ("reason", "jump.elsewhere") => Some(Text::new("reason.elsewhere")),
-        ("reason", "jump.used") => Some(Text::new("reason.used")),
-        ("reason", "jump.late") => Some(Text::new("reason.late")),
-        ("reason", "jump.ended") => Some(Text::new("reason.ended")),
-        ("reason", "wrong") => Some(Text::new("reason.wrong")),
-        ("reason", "wrong_code") => Some(Text::new("reason.wrong_code")),
-        ("reason", "disabled") => Some(Text::new("reason.disabled")),
-        ("reason", "too_many") => Some(Text::new("reason.too_many")),
-        ("state", "online") => Some(Text::new("state.online")),
-        ("state", "offline") => Some(Text::new("state.offline")),
-        ("state", "stopped") => Some(Text::new("state.stopped")),
-        ("state", "never") => Some(Text::new("state.never")),
-        ("state", "duplicate") => Some(Text::new("state.duplicate")),
-        _ => None,
-    };
-    known.unwrap_or_else(|| Text::new("audit.plain").with("value", value))
-}
-
-/// RFC 4180; a cell that a spreadsheet would take for a formula begins with an apostrophe.
-fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let guard = if formula { "'" } else { "" };
-    format!("\"{guard}{}\"", cell.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn no_cell_breaks_out_or_is_taken_for_a_formula() {
-        assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
-        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
     }
 }

@@ -14,7 +14,7 @@ use crate::liveness::State;
 use crate::people::access::{Access, Address, get};
 use crate::people::{Role, Viewer};
 use crate::web::{Hx, filters};
-use queries::{Column, Counts};
+use queries::{Column, Counts, MANY, Named};
 
 /// As many columns as a picture can have; more are a table.
 const DRAWN: usize = 6;
@@ -30,8 +30,7 @@ pub fn routes() -> Vec<Address> {
 struct Home {
     columns: Vec<Column>,
     counts: Counts,
-    /// Install id, kind and name.
-    names: Vec<(String, String, String)>,
+    names: Vec<Named>,
     has_shared_database: bool,
     database: String,
 }
@@ -94,10 +93,14 @@ impl Home {
     /// What needs attention, the urgent first; empty when everything is covered.
     fn matters(&self) -> Vec<Matter> {
         let counts = &self.counts;
-        let counted =
-            |key, count: u64, link: &str| (count > 0).then(|| Matter::new(Text::new(key).with("count", count), link));
+        let counted = |key, count: u64, link: &str| {
+            (count > 0).then(|| Matter::new(Text::new(key).with("count", many(count)), link))
+        };
         let mut matters: Vec<Matter> = [
             counted("home.conflicts", counts.conflicts, "/clusters"),
+            counted("home.unwatched_assets", counts.unwatched_assets, "/assets?cluster=none"),
+            counted("home.changed_assets", counts.changed_assets, "/assets?state=changed"),
+            counted("home.down_assets", counts.down_assets, "/assets?state=down"),
             counted("home.unbound_groups", counts.unbound_groups, "/groups"),
             counted("home.uncovered_groups", counts.uncovered_groups, "/groups"),
             counted(
@@ -191,13 +194,12 @@ impl Home {
         (place + usize::from(self.has_unbound())) * STEP + 16
     }
 
-    /// The first names of a kind, and how many more there are.
-    fn first(&self, column: &Column, kind: &str) -> (Vec<String>, u64) {
-        let of = self
-            .names
-            .iter()
-            .filter(|(id, known, _)| *id == column.install_id && known == kind);
-        let names: Vec<String> = of.map(|(_, _, name)| name.clone()).collect();
+    /// The first of a kind, and how many more there are.
+    fn first(&self, column: &Column, kind: &str) -> (Vec<&Named>, u64) {
+        let all = self.names.iter();
+        let names: Vec<&Named> = all
+            .filter(|named| named.install_id == column.install_id && named.kind == kind)
+            .collect();
         let total = if kind == "group" {
             column.groups
         } else {
@@ -211,8 +213,21 @@ impl Home {
         short(text, most)
     }
 
+    fn unwatched(&self) -> String {
+        many(self.counts.unwatched_assets)
+    }
+
     fn is_fine(&self, column: &Column) -> bool {
         !column.check.as_ref().is_some_and(Told::is_bad)
+    }
+}
+
+/// A number that is counted no further than [`MANY`].
+fn many(count: u64) -> String {
+    if count < MANY {
+        count.to_string()
+    } else {
+        format!("{count}+")
     }
 }
 

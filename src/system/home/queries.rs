@@ -6,6 +6,8 @@ use mysql_async::{Conn, Params, Value};
 use crate::clusters::check::queries::{Told, WORST};
 use crate::liveness::{LIVENESS, STATE, State};
 
+/// Beyond this it is enough to know that there are more.
+pub const MANY: u64 = 1000;
 /// Clusters that the page names; the list has all.
 pub const MOST: usize = 200;
 
@@ -47,6 +49,12 @@ pub struct Counts {
     pub unbound_groups: u64,
     /// All of whose clusters are away.
     pub uncovered_groups: u64,
+    /// In groups that no cluster alive is bound to; counted up to [`MANY`].
+    pub unwatched_assets: u64,
+    /// Counted up to [`MANY`], as the next.
+    pub down_assets: u64,
+    /// Those that show another host key.
+    pub changed_assets: u64,
 }
 
 pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
@@ -62,14 +70,30 @@ pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
              (select count(*) from asset_group g where not exists (select 1 from cluster_group b \
              where b.group_id = g.group_id)) as unbound_groups, \
              (select count(*) from (select b.group_id from cluster_group b join cluster on cluster.install_id = b.install_id \
-             group by b.group_id having max({alive}) = 0) x) as uncovered_groups"
+             group by b.group_id having max({alive}) = 0) x) as uncovered_groups, \
+             (select count(*) from (select 1 from asset a left join (select distinct b.group_id from cluster_group b \
+             join cluster on cluster.install_id = b.install_id where {alive}) o on o.group_id = a.group_id \
+             where o.group_id is null limit {MANY}) x) as unwatched_assets, \
+             (select count(*) from (select 1 from asset where state = 'down' limit {MANY}) x) as down_assets, \
+             (select count(*) from (select 1 from asset where state = 'changed' limit {MANY}) x) as changed_assets"
         ))
         .await?;
     Ok(found.unwrap_or_default())
 }
 
-/// The first names of what is bound to each of these clusters: install id, `workspace` or `group`, name.
-pub async fn names(conn: &mut Conn, install_ids: &[&str]) -> mysql_async::Result<Vec<(String, String, String)>> {
+/// The name of something that is bound to a cluster.
+#[derive(Debug, Clone, FromRow)]
+pub struct Named {
+    pub install_id: String,
+    /// `workspace` or `group`.
+    pub kind: String,
+    pub name: String,
+    /// In a group.
+    pub assets: u64,
+}
+
+/// The first names of what is bound to each of these clusters.
+pub async fn names(conn: &mut Conn, install_ids: &[&str]) -> mysql_async::Result<Vec<Named>> {
     if install_ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -77,9 +101,10 @@ pub async fn names(conn: &mut Conn, install_ids: &[&str]) -> mysql_async::Result
     let ids = || install_ids.iter().map(|id| Value::from(*id));
     conn.exec(
         format!(
-            "select install_id, kind, name from (select install_id, 'workspace' as kind, name, place from (select install_id, name, name_key, row_number() over \
+            "select install_id, kind, name, if(kind = 'group', (select count(*) from asset a where a.group_id = z.group_id), 0) \
+             as assets from (select install_id, 'workspace' as kind, name, place, 0 as group_id from (select install_id, name, name_key, row_number() over \
              (partition by install_id order by name_key) as place from workspace where install_id in ({marks})) x \
-             where place <= 3 union all select install_id, 'group', name, place from (select b.install_id, g.name, g.name_key, row_number() over \
+             where place <= 3 union all select install_id, 'group', name, place, group_id from (select b.install_id, g.group_id, g.name, g.name_key, row_number() over \
              (partition by b.install_id order by g.name_key) as place from cluster_group b join asset_group g using (group_id) \
              where b.install_id in ({marks})) y where place <= 3) z order by install_id, kind, place"
         ),

@@ -1,0 +1,237 @@
+//! What is done to a selection of assets, or to all that a filter leaves. Nothing is asked of the assets themselves.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::{Conn, Transaction, TxOpts};
+use poem::web::Data;
+use poem::{Response, handler};
+
+use super::credentials::queries as credentials;
+use super::list::Wanted;
+use super::queries::{self, Row};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::groups::queries as groups;
+use crate::i18n::Text;
+use crate::people::Viewer;
+use crate::people::access::{Access, Address, post};
+use crate::people::audit::{self, Action, Actor, Entry, Object};
+use crate::web::form::line_mistake;
+use crate::web::guard::is_local;
+use crate::web::{Form, Hx};
+
+/// As many as a page has, and some.
+const MOST_TICKED: usize = 200;
+/// Assets changed in one transaction.
+const PIECE: usize = 500;
+/// A browser waits no longer than this; the rest is done by pressing again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A year.
+const LONGEST_PAUSE: u32 = 8760;
+const LONGEST_NOTE: usize = 200;
+
+pub fn routes() -> Vec<Address> {
+    vec![
+        post("/assets/moves", Access::SystemAdmin, move_some),
+        post("/assets/checks", Access::SystemAdmin, check),
+        post("/assets/pauses", Access::SystemAdmin, pause),
+        post("/assets/resumptions", Access::SystemAdmin, resume),
+        post("/assets/removals", Access::SystemAdmin, remove),
+    ]
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+enum Deed {
+    MoveTo(u32, String),
+    Check,
+    /// For so many hours, or until somebody resumes them; with a note.
+    Pause(Option<u32>, String),
+    Resume,
+    Remove,
+}
+
+/// `POST /assets/moves`
+#[handler]
+async fn move_some(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let group_id = form.text("to").parse().unwrap_or(0);
+    let mut conn = app.db.conn().await?;
+    let group = groups::by_id(&mut conn, group_id).await?;
+    let group = group.ok_or_else(|| Error::Invalid(Text::new("assets.choose_group")))?;
+    do_all(&hx, &viewer, (&app, conn), &form, &Deed::MoveTo(group_id, group.name)).await
+}
+
+/// `POST /assets/checks`
+#[handler]
+async fn check(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let conn = app.db.conn().await?;
+    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Check).await
+}
+
+/// `POST /assets/pauses`
+#[handler]
+async fn pause(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let note = form.text("note");
+    if let Some(mistake) = line_mistake(note, LONGEST_NOTE) {
+        return Err(Error::Invalid(mistake));
+    }
+    let hours = match form.text("hours") {
+        "" => None,
+        hours => match hours.parse() {
+            Ok(hours) if (1..=LONGEST_PAUSE).contains(&hours) => Some(hours),
+            _ => {
+                return Err(Error::Invalid(
+                    Text::new("assets.wrong_hours").with("most", LONGEST_PAUSE),
+                ));
+            }
+        },
+    };
+    let conn = app.db.conn().await?;
+    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Pause(hours, note.to_owned())).await
+}
+
+/// `POST /assets/resumptions`
+#[handler]
+async fn resume(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let conn = app.db.conn().await?;
+    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Resume).await
+}
+
+/// `POST /assets/removals`
+#[handler]
+async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let conn = app.db.conn().await?;
+    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Remove).await
+}
+
+/// Those that are ticked in one transaction; all that match in many, for as long as a browser waits.
+async fn do_all(hx: &Hx, viewer: &Viewer, (app, mut conn): (&App, Conn), form: &Form, deed: &Deed) -> Result<Response> {
+    let actor = viewer.actor(app);
+    let back = Some(form.text("back"))
+        .filter(|back| is_local(back))
+        .unwrap_or("/assets");
+    if form.text("scope") == "all" {
+        match_all(&mut conn, &actor, back, deed).await?;
+    } else {
+        let mut ids: Vec<u32> = form
+            .all("asset")
+            .filter_map(|id| id.parse().ok())
+            .take(MOST_TICKED)
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Err(Error::Invalid(Text::new("assets.none_ticked")));
+        }
+        do_piece(&mut conn, &actor, &ids, deed).await?;
+    }
+    // The page of what was deleted is gone.
+    let is_list = back.split('?').next() == Some("/assets");
+    let back = if is_list || !matches!(deed, Deed::Remove) {
+        back
+    } else {
+        "/assets"
+    };
+    Ok(hx.done(back, said(deed)))
+}
+
+fn said(deed: &Deed) -> &'static str {
+    match deed {
+        Deed::MoveTo(..) => "said.moved",
+        Deed::Check => "said.checking",
+        Deed::Pause(..) => "said.paused",
+        Deed::Resume => "said.resumed",
+        Deed::Remove => "said.removed",
+    }
+}
+
+async fn match_all(conn: &mut Conn, actor: &Actor, back: &str, deed: &Deed) -> Result<()> {
+    let began = Instant::now();
+    let wanted = Wanted::parse(back.split_once('?').map_or("", |(_, query)| query));
+    let narrowed = wanted.narrowed(&groups::all(conn).await?);
+    let (mut after, mut done) = (0, 0);
+    loop {
+        let ids = queries::matching(conn, (&wanted, narrowed.as_deref()), after, PIECE).await?;
+        let Some(last) = ids.last() else { return Ok(()) };
+        if began.elapsed() > PATIENCE {
+            return Err(Error::Conflict(Text::new("assets.partly").with("count", done)));
+        }
+        after = *last;
+        done += ids.len();
+        do_piece(conn, actor, &ids, deed).await?;
+    }
+}
+
+/// One transaction with its lines in the trail.
+async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> Result<()> {
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let rows = queries::locked(&mut tx, ids).await?;
+    let rows: Vec<Row> = rows.into_iter().filter(|row| concerns(deed, row)).collect();
+    let ids: Vec<u32> = rows.iter().map(|row| row.asset_id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    match deed {
+        Deed::MoveTo(group_id, _) => queries::move_to(&mut tx, &ids, *group_id, &actor.name)
+            .await
+            .map_err(gone)?,
+        Deed::Check => queries::check_now(&mut tx, &ids).await?,
+        Deed::Pause(hours, note) => queries::pause(&mut tx, &ids, (*hours, note), &actor.name).await?,
+        Deed::Resume => queries::resume(&mut tx, &ids, &actor.name).await?,
+        Deed::Remove => {
+            queries::remove(&mut tx, &ids).await?;
+            let own: Vec<&str> = rows.iter().filter_map(|row| row.credential_id.as_deref()).collect();
+            credentials::remove_own(&mut tx, &own).await?;
+        }
+    }
+    record(&mut tx, actor, &rows, deed).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether it changes anything.
+fn concerns(deed: &Deed, row: &Row) -> bool {
+    match deed {
+        Deed::MoveTo(group_id, _) => row.group_id != *group_id,
+        Deed::Resume => row.paused_until.is_some(),
+        _ => true,
+    }
+}
+
+/// The group was deleted since it was chosen.
+fn gone(error: mysql_async::Error) -> Error {
+    match &error {
+        mysql_async::Error::Server(server) if server.code == 1452 => Error::Invalid(Text::new("assets.choose_group")),
+        _ => error.into(),
+    }
+}
+
+/// A line for each of a few, one line for all of many; looking changes nothing and needs none.
+async fn record(tx: &mut Transaction<'_>, actor: &Actor, rows: &[Row], deed: &Deed) -> Result<()> {
+    let entry = match deed {
+        Deed::Check => return Ok(()),
+        Deed::MoveTo(_, name) => Entry::by(actor, Action::AssetUpdate).change("groups", "", name),
+        Deed::Pause(_, note) => Entry::by(actor, Action::AssetPause).change("note", "", note),
+        Deed::Resume => Entry::by(actor, Action::AssetResume),
+        Deed::Remove => Entry::by(actor, Action::AssetRemove),
+    };
+    if rows.len() <= MOST_TICKED {
+        for row in rows {
+            let entry = entry.clone().on(row.object());
+            let entry = match deed {
+                Deed::Remove => entry.change("address", &row.address, ""),
+                _ => entry,
+            };
+            audit::record(tx, &entry).await?;
+        }
+        return Ok(());
+    }
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let entry = entry.on(Object::new("asset", "", names[0])).change(
+        "assets",
+        "",
+        format!("{}: {}", rows.len(), names.join(", ")),
+    );
+    audit::record(tx, &entry).await?;
+    Ok(())
+}

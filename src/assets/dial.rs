@@ -1,0 +1,58 @@
+//! Connecting to an asset: names are resolved once, every address they lead to is judged, and only a judged one is
+//! connected to.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpStream, lookup_host};
+
+use super::outcome::{Reason, detail};
+use crate::clusters::address::Reach;
+
+/// Where a host is; the first is tried first.
+///
+/// # Errors
+/// [`Reason::NoSuchName`]; [`Reason::Forbidden`] when any of its addresses is one where no asset can be.
+pub async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, Reason> {
+    let plain = host.trim_start_matches('[').trim_end_matches(']');
+    let nowhere = || Reason::NoSuchName { name: host.to_owned() };
+    let found: Vec<SocketAddr> = lookup_host((plain, port)).await.map_err(|_| nowhere())?.collect();
+    match found.iter().find(|address| !reach.allows(address.ip())) {
+        Some(address) => Err(Reason::Forbidden {
+            address: address.ip().to_string(),
+        }),
+        None if found.is_empty() => Err(nowhere()),
+        None => Ok(found),
+    }
+}
+
+/// A connection to the first of its addresses that answers. Takes as long as it takes; the caller limits the time.
+///
+/// # Errors
+/// As for [`resolve`]; why the last address could not be reached.
+pub async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, Reason> {
+    let mut last = Reason::Refused;
+    for address in resolve(host, port, reach).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Small questions should not wait for more to be asked.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(cause) => last = io_reason(&cause),
+        }
+    }
+    Err(last)
+}
+
+/// Why something on the network failed.
+pub fn io_reason(cause: &std::io::Error) -> Reason {
+    match cause.kind() {
+        ErrorKind::ConnectionRefused => Reason::Refused,
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => Reason::Closed,
+        _ => Reason::Unreachable { detail: detail(cause) },
+    }
+}

@@ -1,0 +1,297 @@
+//! The list of assets: what is asked for, and its pages by key.
+
+use url::form_urlencoded;
+
+use super::kind::Kind;
+use super::queries::Row;
+use super::state::State;
+use crate::groups::Group;
+use crate::install::is_install_id;
+
+/// Rows on a page.
+pub const PAGE: usize = 50;
+
+/// Who watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Watched {
+    #[default]
+    Anyhow,
+    /// By no cluster: none is bound to the group, or none of them is alive.
+    Nobody,
+    By(String),
+}
+
+/// A state to be filtered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Is(State),
+    Paused,
+}
+
+impl Shown {
+    /// Those to choose from.
+    pub fn all() -> impl Iterator<Item = Shown> {
+        State::ALL.into_iter().map(Shown::Is).chain([Shown::Paused])
+    }
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Shown::Is(state) => state.code(),
+            Shown::Paused => "paused",
+        }
+    }
+
+    pub fn name(self) -> crate::i18n::Text {
+        match self {
+            Shown::Is(state) => state.name(),
+            Shown::Paused => crate::i18n::Text::new("assets.paused"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Name,
+    Address,
+    Modified,
+    Created,
+}
+
+impl Sort {
+    const ALL: [Sort; 4] = [Sort::Name, Sort::Address, Sort::Modified, Sort::Created];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Sort::Name => "name",
+            Sort::Address => "address",
+            Sort::Modified => "modified",
+            Sort::Created => "created",
+        }
+    }
+
+    /// Rows that are equal in it stand in the order of their ids.
+    pub fn column(self) -> &'static str {
+        match self {
+            Sort::Name => "name_key",
+            Sort::Address => "address",
+            Sort::Modified => "modified_at",
+            Sort::Created => "asset_id",
+        }
+    }
+
+    fn key(self, row: &Row) -> String {
+        match self {
+            Sort::Name => row.name_key.clone(),
+            Sort::Address => row.address.clone(),
+            Sort::Modified => row.modified_at.format("%F %T%.6f").to_string(),
+            Sort::Created => row.asset_id.to_string(),
+        }
+    }
+}
+
+/// A place between two rows: the sorted value and the id of the row beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub key: String,
+    pub asset_id: u32,
+    pub is_before: bool,
+}
+
+/// What the reader asks for, from the query of the address.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub kind: Option<Kind>,
+    pub name: String,
+    pub address: String,
+    pub group_id: Option<u32>,
+    pub watched: Watched,
+    pub state: Option<Shown>,
+    pub sort: Sort,
+    pub descending: bool,
+    pub place: Option<Place>,
+}
+
+impl Wanted {
+    pub fn parse(query: &str) -> Wanted {
+        let mut wanted = Wanted::default();
+        let (mut after, mut before, mut id) = (None, None, None);
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let text = || value.trim().chars().take(255).collect::<String>();
+            match key.as_ref() {
+                "kind" => wanted.kind = Kind::parse(&value),
+                "name" => wanted.name = text(),
+                "address" => wanted.address = text(),
+                "group" => wanted.group_id = value.parse().ok(),
+                "cluster" if value == "none" => wanted.watched = Watched::Nobody,
+                "cluster" if is_install_id(&value) => wanted.watched = Watched::By(value.into_owned()),
+                "state" => wanted.state = Shown::all().find(|shown| shown.code() == value),
+                "sort" => {
+                    wanted.sort = Sort::ALL
+                        .into_iter()
+                        .find(|sort| sort.code() == value)
+                        .unwrap_or_default()
+                }
+                "order" => wanted.descending = value == "desc",
+                "after" => after = Some(text()),
+                "before" => before = Some(text()),
+                "id" => id = value.parse().ok(),
+                _ => {}
+            }
+        }
+        let is_before = after.is_none();
+        wanted.place = after.or(before).zip(id).map(|(key, asset_id)| Place {
+            key,
+            asset_id,
+            is_before,
+        });
+        wanted
+    }
+
+    /// What comes after a row, in the same order.
+    #[must_use]
+    pub fn after(&self, row: &Row) -> Wanted {
+        let place = Place {
+            key: self.sort.key(row),
+            asset_id: row.asset_id,
+            is_before: false,
+        };
+        Wanted {
+            place: Some(place),
+            ..self.clone()
+        }
+    }
+
+    /// The address of all that these filters leave, as CSV.
+    pub fn export(&self) -> String {
+        self.here().replacen("/assets", "/assets/export", 1)
+    }
+
+    pub fn is_filtered(&self) -> bool {
+        let texts = self.name.is_empty() && self.address.is_empty();
+        !texts || self.group_id.is_some() || self.watched != Watched::Anyhow || self.state.is_some()
+    }
+
+    /// `none`, an install id, or nothing.
+    pub fn cluster(&self) -> &str {
+        match &self.watched {
+            Watched::Anyhow => "",
+            Watched::Nobody => "none",
+            Watched::By(install_id) => install_id,
+        }
+    }
+
+    /// The groups that the filters leave; none for all of them.
+    pub fn narrowed(&self, groups: &[Group]) -> Option<Vec<u32>> {
+        let fits = |group: &&Group| match &self.watched {
+            Watched::Anyhow => true,
+            Watched::Nobody => group.owner().is_none(),
+            Watched::By(install_id) => group.owner().is_some_and(|owner| owner.install_id == *install_id),
+        };
+        let is_open = self.watched == Watched::Anyhow && self.group_id.is_none();
+        let left = groups.iter().filter(fits).map(|group| group.group_id);
+        (!is_open).then(|| {
+            left.filter(|id| self.group_id.is_none_or(|wanted| wanted == *id))
+                .collect()
+        })
+    }
+
+    /// The address of the list with these filters.
+    pub fn here(&self) -> String {
+        self.address_with(&[])
+    }
+
+    /// [`Wanted::here`], at the same place in it.
+    pub fn this(&self) -> String {
+        match &self.place {
+            None => self.here(),
+            Some(place) => {
+                let word = if place.is_before { "before" } else { "after" };
+                self.address_with(&[(word, &place.key), ("id", &place.asset_id.to_string())])
+            }
+        }
+    }
+
+    /// The list of the kind without other filters.
+    pub fn of_kind_alone(&self) -> String {
+        let kind = self.kind;
+        Wanted {
+            kind,
+            ..Wanted::default()
+        }
+        .here()
+    }
+
+    /// The list in another order, from its beginning; the other way round when it is in that order already.
+    pub fn sorted_by(&self, sort: Sort) -> String {
+        let descending = self.sort == sort && !self.descending;
+        Wanted {
+            sort,
+            descending,
+            ..self.clone()
+        }
+        .here()
+    }
+
+    pub fn aria_sort(&self, sort: Sort) -> &'static str {
+        match (self.sort == sort, self.descending) {
+            (true, true) => "descending",
+            (true, false) => "ascending",
+            (false, _) => "none",
+        }
+    }
+
+    fn address_with(&self, more: &[(&str, &str)]) -> String {
+        let group = self.group_id.map(|id| id.to_string()).unwrap_or_default();
+        let filters = [
+            ("kind", self.kind.map_or("", Kind::code)),
+            ("name", &self.name),
+            ("address", &self.address),
+            ("group", &group),
+            ("cluster", self.cluster()),
+            ("state", self.state.map_or("", Shown::code)),
+            ("sort", if self.sort == Sort::Name { "" } else { self.sort.code() }),
+            ("order", if self.descending { "desc" } else { "" }),
+        ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(filters.into_iter().filter(|(_, value)| !value.is_empty()));
+        query.extend_pairs(more);
+        match query.finish() {
+            none if none.is_empty() => "/assets".to_owned(),
+            query => format!("/assets?{query}"),
+        }
+    }
+}
+
+/// One page of rows, and where the pages beside it begin.
+#[derive(Debug)]
+pub struct Slice {
+    pub rows: Vec<Row>,
+    pub next: Option<String>,
+    pub previous: Option<String>,
+}
+
+impl Slice {
+    /// From what was read: one row more than a page when there is a further one.
+    pub fn of(wanted: &Wanted, mut rows: Vec<Row>) -> Slice {
+        let is_backward = wanted.place.as_ref().is_some_and(|place| place.is_before);
+        let has_more = rows.len() > PAGE;
+        rows.truncate(PAGE);
+        if is_backward {
+            rows.reverse();
+        }
+        let (has_next, has_previous) = match is_backward {
+            true => (true, has_more),
+            false => (has_more, wanted.place.is_some()),
+        };
+        let beside = |word: &str, row: &Row| {
+            let (key, id) = (wanted.sort.key(row), row.asset_id.to_string());
+            wanted.address_with(&[(word, &key), ("id", &id)])
+        };
+        Slice {
+            next: rows.last().filter(|_| has_next).map(|row| beside("after", row)),
+            previous: rows.first().filter(|_| has_previous).map(|row| beside("before", row)),
+            rows,
+        }
+    }
+}

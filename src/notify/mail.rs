@@ -1,0 +1,232 @@
+//! Sending by SMTP. The server's name is resolved once, its addresses are judged, and only a judged one is connected to.
+
+use std::fmt;
+use std::io::{Error as IoError, Result as IoResult};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use lettre::address::{Address, Envelope};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MessageBuilder};
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{self, AsyncSmtpTransport};
+use lettre::{AsyncTransport, Tokio1Executor};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+
+use super::channel::{Encryption, Secret, Settings};
+use super::message::Outgoing;
+use super::trouble::{Trouble, detail};
+use crate::app::App;
+use crate::clusters::check;
+
+/// For all of it, names and the goodbye included.
+pub const LIMIT: Duration = Duration::from_secs(15);
+/// No honest server says more than this during one message.
+const MOST_READ: usize = 256 * 1024;
+
+/// # Errors
+/// Why it was not sent, or may not have been.
+pub async fn send(
+    app: &App,
+    (settings, secret): (&Settings, &Secret),
+    recipients: &str,
+    outgoing: &Outgoing,
+) -> Result<(), Trouble> {
+    let (envelope, text) = message(app, settings, recipients, outgoing)?;
+    let tls = || tls_of(settings);
+    let credentials = (!settings.user.is_empty()).then(|| Credentials::new(settings.user.clone(), secret.key.clone()));
+    let stream = connect(app, settings).await?;
+    if settings.encryption == Encryption::Tls {
+        let peer = stream.0.peer_addr().map_err(|cause| unreachable(&cause))?;
+        drop(stream);
+        let host = peer.ip().to_string();
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+            .port(peer.port())
+            .tls(Tls::Wrapper(tls()?))
+            .timeout(Some(LIMIT));
+        if let Some(credentials) = credentials {
+            transport = transport.credentials(credentials);
+        }
+        let sent = transport.build().send_raw(&envelope, &text).await;
+        return sent.map(drop).map_err(|error| failed(&error));
+    }
+    let hello = ClientId::default();
+    let mut conn = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+        .await
+        .map_err(|error| failed(&error))?;
+    if settings.encryption == Encryption::StartTls {
+        if !conn.can_starttls() {
+            return Err(Trouble::NoStartTls);
+        }
+        conn.starttls(tls()?, &hello).await.map_err(|error| failed(&error))?;
+    }
+    if let Some(credentials) = credentials {
+        let ways = [Mechanism::Plain, Mechanism::Login];
+        conn.auth(&ways, &credentials).await.map_err(|error| failed(&error))?;
+    }
+    conn.send(&envelope, &text).await.map_err(|error| failed(&error))?;
+    // It is sent, whatever is said to that.
+    let _ = conn.quit().await;
+    Ok(())
+}
+
+/// The letter, and who gets it. Nothing typed can end a header: the library encodes them, and [`is_address`] let the
+/// addresses pass.
+fn message(
+    app: &App,
+    settings: &Settings,
+    recipients: &str,
+    outgoing: &Outgoing,
+) -> Result<(Envelope, Vec<u8>), Trouble> {
+    let lang = app.config.lang;
+    let wrong = |cause: &dyn fmt::Display| Trouble::Settings { detail: detail(cause) };
+    let from: Address = settings.from.parse().map_err(|cause| wrong(&cause))?;
+    let to: Result<Vec<Address>, _> = addresses(recipients).map(str::parse).collect();
+    let to = to.map_err(|cause| wrong(&cause))?;
+    // Each on a line of its own: the library leaves them on one, which may be longer than servers take.
+    let names: Vec<String> = to.iter().map(Address::to_string).collect();
+    let (plain, folded) = (names.join(", "), names.join(",\r\n "));
+    let to_header = HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("To"), plain, folded);
+    let envelope = Envelope::new(Some(from.clone()), to).map_err(|cause| wrong(&cause))?;
+    // The same for every try, so that mailboxes can tell that they have it.
+    let id = format!("<muster.{}.{}@{}>", app.install.id, outgoing.notice_id, from.domain());
+    let letter = MessageBuilder::new()
+        .envelope(envelope)
+        .raw_header(to_header)
+        .from(Mailbox::new(Some("Muster".to_owned()), from))
+        .subject(format!("[Muster] {}", outgoing.title(lang)))
+        .date(SystemTime::UNIX_EPOCH + Duration::from_secs(outgoing.now))
+        .message_id(Some(id))
+        .raw_header(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ))
+        .header(ContentType::TEXT_PLAIN)
+        .body(outgoing.lines(lang))
+        .map_err(|cause| wrong(&cause))?;
+    Ok((letter.envelope().clone(), letter.formatted()))
+}
+
+/// The parts of a list with commas, semicolons or line ends between them.
+pub fn addresses(list: &str) -> impl Iterator<Item = &str> {
+    let parts = list.split([',', ';', '，', '；', '\n']);
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Whether one can write to this address, and nothing else is in it.
+pub fn is_address(typed: &str) -> bool {
+    let is_plain = typed
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"<>(),;:\\".contains(&byte));
+    is_plain && typed.len() <= 254 && typed.parse::<Address>().is_ok()
+}
+
+/// Whether this is a certificate to trust.
+pub fn is_authority(pem: &str) -> bool {
+    pem.contains("-----BEGIN CERTIFICATE-----") && Certificate::from_pem(pem.as_bytes()).is_ok()
+}
+
+fn tls_of(settings: &Settings) -> Result<TlsParameters, Trouble> {
+    let wrong = |error: smtp::Error| Trouble::Tls { detail: detail(error) };
+    let mut tls = TlsParameters::builder(settings.host.clone());
+    if !settings.authority.is_empty() {
+        tls = tls.add_root_certificate(Certificate::from_pem(settings.authority.as_bytes()).map_err(wrong)?);
+    }
+    tls.build_rustls().map_err(wrong)
+}
+
+/// A connection to the first address that answers, if all may be connected to.
+async fn connect(app: &App, settings: &Settings) -> Result<Capped, Trouble> {
+    let name = settings.host.as_str();
+    let plain = name.trim_start_matches('[').trim_end_matches(']');
+    let nowhere = || Trouble::NoSuchName { name: name.to_owned() };
+    let found = lookup_host((plain, settings.port)).await.map_err(|_| nowhere())?;
+    let found: Vec<SocketAddr> = found.collect();
+    let reach = check::reach(app);
+    if found.iter().any(|address| !reach.allows(address.ip())) {
+        return Err(Trouble::Forbidden);
+    }
+    let mut last = nowhere();
+    for address in found {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(Capped(stream, MOST_READ)),
+            Err(cause) => last = unreachable(&cause),
+        }
+    }
+    Err(last)
+}
+
+fn unreachable(cause: &IoError) -> Trouble {
+    Trouble::Unreachable { detail: detail(cause) }
+}
+
+fn failed(error: &smtp::Error) -> Trouble {
+    let said = detail(crate::error::chain(error));
+    if error.is_timeout() {
+        let seconds = LIMIT.as_secs();
+        return Trouble::TimedOut { seconds };
+    }
+    // Of our own side is that the server knows none of the ways to log in.
+    let is_refused = error.is_permanent() || error.is_transient() || error.is_client();
+    match (is_refused, is_tls(error)) {
+        (true, _) => Trouble::Refused { detail: said },
+        (false, true) => Trouble::Tls { detail: said },
+        (false, false) => Trouble::Unreachable { detail: said },
+    }
+}
+
+/// The library says of a handshake that fails that the connection did.
+fn is_tls(error: &smtp::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        let inner = one.downcast_ref::<IoError>().and_then(IoError::get_ref);
+        if one.is::<tokio_rustls::rustls::Error>()
+            || inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
+        {
+            return true;
+        }
+        cause = one.source();
+    }
+    error.is_tls()
+}
+
+/// A connection that reads so many bytes and no more: the library reads a line to its end, however far that is.
+#[derive(Debug)]
+struct Capped(TcpStream, usize);
+
+impl AsyncTokioStream for Capped {
+    fn peer_addr(&self) -> IoResult<SocketAddr> {
+        self.0.peer_addr()
+    }
+}
+
+impl AsyncRead for Capped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<IoResult<()>> {
+        if self.1 == 0 {
+            return Poll::Ready(Err(IoError::other("too much was said")));
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
+        self.1 = self.1.saturating_sub(buf.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Capped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<IoResult<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

@@ -270,6 +270,21 @@ fn every_text_exists_in_both_languages_with_the_same_values() {
     none(&offences);
 }
 
+/// Without quotes the program would take such a word for a truth value, and the page would show the key.
+#[test]
+fn no_text_is_a_truth_value() {
+    let mut offences = Vec::new();
+    for (path, source) in files("src", "texts.yml") {
+        for line in source.lines() {
+            let said = line.trim().split_once(": ").map_or("", |(_, said)| said).to_lowercase();
+            if ["yes", "no", "on", "off", "true", "false", "y", "n", "null", "~"].contains(&said.as_str()) {
+                offences.push(format!("{}: {line}", path.display()));
+            }
+        }
+    }
+    none(&offences);
+}
+
 /// Words in quotes that look like keys: `clusters.title`, `config.allowed.port`.
 fn keys_in(source: &str) -> BTreeSet<String> {
     let is_key = |word: &str| {

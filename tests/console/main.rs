@@ -45,6 +45,7 @@ mod succession;
 mod support;
 mod throttle;
 mod tls;
+mod transfer;
 mod trial;
 mod users;
 mod watch;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use muster::assets::monitor::Monitor;
+use muster::assets::monitor::{Monitor, queries};
 use mysql_async::prelude::Queryable;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -163,14 +163,19 @@ async fn only_the_owner_of_the_group_looks_and_never_two_at_once() {
         .await,
         1
     );
-    // Two processes that both believe they own it: what is due is claimed by one of them.
-    let twin = Monitor::default();
-    make_due(&a).await;
-    let (one, other) = tokio::join!(of_a.tick(&a.app), twin.tick(&a.app));
-    one.and(other).unwrap();
-    of_a.settle(&a.app).await.unwrap();
-    twin.settle(&a.app).await.unwrap();
-    assert_eq!(peer.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn of_two_who_find_the_same_asset_due_one_gets_it() {
+    let a = TestConsole::start().await;
+    add(&a, "web", free_port()).await;
+    let (mut one, mut other) = (a.conn().await, a.conn().await);
+    let ids = queries::due(&mut one, &[1], false, 10).await.unwrap();
+    assert_eq!(queries::due(&mut other, &[1], false, 10).await.unwrap(), ids);
+    let (first, second) = ("1".repeat(32), "2".repeat(32));
+    let first = queries::claim(&mut one, &ids, &first).await.unwrap();
+    let second = queries::claim(&mut other, &ids, &second).await.unwrap();
+    assert_eq!((first.len(), second.len()), (1, 0));
 }
 
 #[tokio::test]

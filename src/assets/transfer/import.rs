@@ -60,10 +60,10 @@ pub async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Resu
         [] => form.exact("text").as_bytes(),
         file => file,
     };
-    let mut page = Import {
-        after: form.text("after").parse().unwrap_or(0),
-        ..Import::default()
-    };
+    let mut page = Import::default();
+    if form.text("step") == "import" {
+        page.after = form.text("after").parse().unwrap_or(0);
+    }
     match page.work(&viewer, &app, (&form, bytes)).await {
         Ok(()) => {}
         Err(Error::Invalid(text) | Error::Conflict(text)) => page.mistake = Some(text),

@@ -1,6 +1,6 @@
 -- Machines, SSH and Docker hosts. `settings` is JSON of its kind; `address` says the same as one text, to be shown and
 -- searched. State, reason and pin are written by whoever watches, and only when they change; the keys serve the list, page
--- by page in each order, with each filter.
+-- by page in each order, and hold all that it is filtered by, so that what is walked past is read in a key and not in the table.
 create table if not exists asset (
     asset_id int unsigned not null auto_increment primary key,
     kind varchar(10) character set ascii collate ascii_bin not null,
@@ -25,14 +25,12 @@ create table if not exists asset (
     modified_by varchar(50) not null default '',
     row_version int unsigned not null default 0,
     unique key asset_in_group (asset_id, group_id),
-    key asset_name (name_key),
-    key asset_kind (kind, name_key),
-    key asset_group (group_id, state, kind),
-    key asset_group_name (group_id, name_key),
-    key asset_state (state, name_key),
-    key asset_address (address),
-    key asset_modified (modified_at),
-    key asset_paused (paused_until),
+    key asset_name (name_key, asset_id, kind, state, group_id, paused_until, address),
+    key asset_address (address, asset_id, kind, state, group_id, paused_until, name_key),
+    key asset_modified (modified_at, asset_id, kind, state, group_id, paused_until, name_key, address),
+    key asset_group (group_id, name_key, asset_id, kind, state, paused_until, address, modified_at),
+    key asset_state (state, name_key, asset_id, kind, group_id, paused_until, address, modified_at),
+    key asset_paused (paused_until, name_key, kind, state, group_id, address, modified_at),
     key asset_credential (credential_id),
     constraint asset_of_group foreign key (group_id) references asset_group (group_id),
     constraint asset_of_credential foreign key (credential_id) references credential (credential_id)

@@ -9,6 +9,7 @@ use poem::{Response, handler};
 use super::credentials::queries as credentials;
 use super::list::Wanted;
 use super::queries::{self, Row};
+use super::search;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::groups::queries as groups;
@@ -151,7 +152,7 @@ async fn match_all(conn: &mut Conn, actor: &Actor, back: &str, deed: &Deed) -> R
     let narrowed = wanted.narrowed(&groups::all(conn).await?);
     let (mut after, mut done) = (0, 0);
     loop {
-        let ids = queries::matching(conn, (&wanted, narrowed.as_deref()), after, PIECE).await?;
+        let ids = search::matching(conn, (&wanted, narrowed.as_ref()), after, PIECE).await?;
         let Some(last) = ids.last() else { return Ok(()) };
         if began.elapsed() > PATIENCE {
             return Err(Error::Conflict(Text::new("assets.partly").with("count", done)));

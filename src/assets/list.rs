@@ -10,6 +10,8 @@ use crate::install::is_install_id;
 
 /// Rows on a page.
 pub const PAGE: usize = 50;
+/// One group of so many is few: with 100,000 assets evenly in them, either way then reads about two thousand of a key.
+const FEW: usize = 40;
 
 /// Who watches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +100,14 @@ pub struct Place {
     pub is_before: bool,
 }
 
+/// Some of all groups.
+#[derive(Debug, Clone)]
+pub struct Narrowed {
+    pub ids: Vec<u32>,
+    /// So few that it is quicker to read what is in them than to walk along the list until the page is full.
+    pub are_few: bool,
+}
+
 /// What the reader asks for, from the query of the address.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -182,7 +192,7 @@ impl Wanted {
     }
 
     /// The groups that the filters leave; none for all of them.
-    pub fn narrowed(&self, groups: &[Group]) -> Option<Vec<u32>> {
+    pub fn narrowed(&self, groups: &[Group]) -> Option<Narrowed> {
         let fits = |group: &&Group| match &self.watched {
             Watched::Anyhow => true,
             Watched::Nobody => group.owner().is_none(),
@@ -190,9 +200,12 @@ impl Wanted {
         };
         let is_open = self.watched == Watched::Anyhow && self.group_id.is_none();
         let left = groups.iter().filter(fits).map(|group| group.group_id);
-        (!is_open).then(|| {
-            left.filter(|id| self.group_id.is_none_or(|wanted| wanted == *id))
-                .collect()
+        let ids: Vec<u32> = left
+            .filter(|id| self.group_id.is_none_or(|wanted| wanted == *id))
+            .collect();
+        (!is_open).then(|| Narrowed {
+            are_few: ids.len() == 1 || ids.len() * FEW <= groups.len(),
+            ids,
         })
     }
 

@@ -14,6 +14,7 @@ pub mod monitor;
 pub mod outcome;
 mod pages;
 pub mod queries;
+pub mod search;
 pub mod state;
 pub mod target;
 pub mod transfer;

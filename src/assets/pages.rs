@@ -10,6 +10,7 @@ use super::kind::Kind;
 use super::list::{PAGE, Shown, Slice, Sort, Wanted, Watched};
 use super::outcome::Reason;
 use super::queries::{self, Event, Twin};
+use super::search;
 use super::view::{Chart, Line, ago};
 use super::{known_id, missing};
 use crate::app::App;
@@ -49,7 +50,7 @@ async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
     let mut conn = app.db.conn().await?;
     let groups = groups::all(&mut conn).await?;
-    let rows = queries::page(&mut conn, &wanted, wanted.narrowed(&groups).as_deref(), PAGE).await?;
+    let rows = search::page(&mut conn, &wanted, wanted.narrowed(&groups).as_ref(), PAGE).await?;
     let slice = Slice::of(&wanted, rows);
     let ids: Vec<u32> = slice.rows.iter().map(|row| row.asset_id).collect();
     let events = queries::recent(&mut conn, &ids).await?;

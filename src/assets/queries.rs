@@ -1,11 +1,10 @@
-//! All SQL of the table `asset`, and what its pages read of `asset_watch` and `asset_event`.
+//! SQL of the table `asset` but for the list's, and what its pages read of `asset_watch` and `asset_event`.
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Params, Transaction, Value, params};
+use mysql_async::{Conn, Transaction, params};
 
 use super::kind::Kind;
-use super::list::{Shown, Wanted};
 use super::state::State;
 use crate::groups::name_key;
 
@@ -50,90 +49,6 @@ pub(super) const ROW: &str = "a.asset_id, a.kind, a.name, a.name_key, a.address,
     a.state_since, a.pin, a.offered_pin, a.created_at, a.created_by, a.modified_at, a.modified_by, a.row_version, \
     w.interval_s, w.checked_at, timestampdiff(second, w.checked_at, utc_timestamp(6)) as age_s, w.checked_by, \
     w.latency_us, w.latencies, w.facts";
-
-/// One page of the list, with one row more when there is a further page. The inner statement finds the ids by a key alone.
-pub async fn page(
-    conn: &mut Conn,
-    wanted: &Wanted,
-    groups: Option<&[u32]>,
-    count: usize,
-) -> mysql_async::Result<Vec<Row>> {
-    let (sql, values) = page_sql(wanted, groups, count);
-    conn.exec(sql, Params::Positional(values)).await
-}
-
-/// The statement of [`page`], to be looked at by a test.
-pub fn page_sql(wanted: &Wanted, groups: Option<&[u32]>, count: usize) -> (String, Vec<Value>) {
-    let (mut filter, mut values) = filter(wanted, groups);
-    let column = wanted.sort.column();
-    let is_before = wanted.place.as_ref().is_some_and(|place| place.is_before);
-    let (order, than) = match wanted.descending != is_before {
-        true => ("desc", "<"),
-        false => ("asc", ">"),
-    };
-    if let Some(place) = &wanted.place {
-        filter.push_str(&format!(
-            " and a.{column} {than}= ? and (a.{column} {than} ? or a.asset_id {than} ?)"
-        ));
-        let key = Value::from(place.key.as_str());
-        values.extend([key.clone(), key, place.asset_id.into()]);
-    }
-    let sql = format!(
-        "select {ROW} from (select a.asset_id from asset a where {filter} order by a.{column} {order}, a.asset_id {order} \
-         limit {}) k join asset a on a.asset_id = k.asset_id join asset_watch w on w.asset_id = k.asset_id \
-         order by a.{column} {order}, a.asset_id {order}",
-        count + 1
-    );
-    (sql, values)
-}
-
-/// What is filtered by, as SQL over positional values.
-fn filter(wanted: &Wanted, groups: Option<&[u32]>) -> (String, Vec<Value>) {
-    let (mut sql, mut values) = ("1 = 1".to_owned(), Vec::<Value>::new());
-    if let Some(kind) = wanted.kind {
-        sql.push_str(" and a.kind = ?");
-        values.push(kind.code().into());
-    }
-    if !wanted.name.is_empty() {
-        sql.push_str(" and locate(?, a.name_key) > 0");
-        values.push(name_key(&wanted.name).into());
-    }
-    if !wanted.address.is_empty() {
-        sql.push_str(" and locate(?, a.address) > 0");
-        values.push(wanted.address.to_lowercase().into());
-    }
-    match groups {
-        None => {}
-        Some([]) => sql.push_str(" and 1 = 0"),
-        Some(ids) => {
-            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-            sql.push_str(&format!(" and a.group_id in ({})", ids.join(", ")));
-        }
-    }
-    match wanted.state {
-        None => {}
-        Some(Shown::Is(state)) => {
-            sql.push_str(" and a.state = ?");
-            values.push(state.code().into());
-        }
-        Some(Shown::Paused) => sql.push_str(" and a.paused_until > utc_timestamp(6)"),
-    }
-    (sql, values)
-}
-
-/// The ids of the next assets that the filters leave, in the order of their ids.
-pub async fn matching(
-    conn: &mut Conn,
-    (wanted, groups): (&Wanted, Option<&[u32]>),
-    after: u32,
-    count: usize,
-) -> mysql_async::Result<Vec<u32>> {
-    let (filter, mut values) = filter(wanted, groups);
-    values.push(after.into());
-    let sql =
-        format!("select a.asset_id from asset a where {filter} and a.asset_id > ? order by a.asset_id limit {count}");
-    conn.exec(sql, Params::Positional(values)).await
-}
 
 pub async fn by_id(conn: &mut impl Queryable, asset_id: u32) -> mysql_async::Result<Option<Row>> {
     let sql = format!("select {ROW} from asset a join asset_watch w on w.asset_id = a.asset_id where a.asset_id = ?");
@@ -349,16 +264,26 @@ const EVENT: &str =
 
 /// The last hundred of each of these within thirty days, from old to new.
 pub async fn recent(conn: &mut Conn, asset_ids: &[u32]) -> mysql_async::Result<Vec<Event>> {
-    if asset_ids.is_empty() {
-        return Ok(Vec::new());
+    match asset_ids {
+        [] => Ok(Vec::new()),
+        ids => conn.query(recent_sql(ids)).await,
     }
-    conn.query(format!(
-        "select {EVENT} from (select e.*, row_number() over (partition by asset_id order by at desc) as place \
-         from asset_event e where asset_id in ({}) and at > utc_timestamp(6) - interval 30 day) x where place <= 100 \
-         order by asset_id, at",
-        among(asset_ids)
-    ))
-    .await
+}
+
+/// The statement of [`recent`], to be looked at by a test. It asks for each asset on its own, so that one that changes all the
+/// time is read a hundred times and not to its end.
+pub fn recent_sql(asset_ids: &[u32]) -> String {
+    let own = |asset_id: &u32| {
+        format!(
+            "(select asset_id, at, was, state, '' as reason, install_id from asset_event where asset_id = {asset_id} \
+             and at > utc_timestamp(6) - interval 30 day order by at desc limit 100)"
+        )
+    };
+    let all: Vec<String> = asset_ids.iter().map(own).collect();
+    format!(
+        "select {EVENT} from ({}) x order by asset_id, at",
+        all.join(" union all ")
+    )
 }
 
 /// The last changes of one asset, the newest first.

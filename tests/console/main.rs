@@ -4,6 +4,7 @@
 
 mod agents;
 mod assets;
+mod assets_scale;
 mod audit;
 mod balanced;
 mod check;

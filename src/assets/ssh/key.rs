@@ -1,13 +1,15 @@
 //! The private key to log in with: from the credential, or from a file on this server.
 
+use std::collections::HashMap;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use russh::keys::ssh_key::Kdf as OpenSshKdf;
 use russh::keys::{PrivateKey, decode_secret_key};
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
 use super::super::outcome::{Reason, detail};
@@ -21,6 +23,11 @@ const MOST_BITS: u32 = 8192;
 const MOST_BCRYPT: u32 = 512;
 const MOST_PBKDF2: u32 = 2_000_000;
 const MOST_SCRYPT: u64 = 64 * 1024 * 1024;
+
+/// Keys that stay open in memory, where the key to everything sealed is as well.
+const MOST_OPENED: usize = 1000;
+/// By the hash of what opened them.
+static OPENED: LazyLock<Mutex<HashMap<[u8; 32], Arc<PrivateKey>>>> = LazyLock::new(Mutex::default);
 
 /// # Errors
 /// [`Reason::BadKey`] when it is none or the passphrase does not open it.
@@ -54,8 +61,27 @@ async fn file(path: &str) -> Result<String, Error> {
     Ok(String::from_utf8(bytes).unwrap_or_default())
 }
 
-/// Opening a key may take a good part of a second, as is its purpose.
+/// Opening a key may take a good part of a second, as is its purpose: one with a passphrase is opened once and not at each
+/// check.
 async fn read(text: String, passphrase: String) -> Result<Arc<PrivateKey>, Reason> {
+    if passphrase.is_empty() {
+        return open(text, passphrase).await;
+    }
+    let mark: [u8; 32] = Sha256::digest(format!("{}\n{text}{passphrase}", text.len())).into();
+    let known = || OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = known().get(&mark) {
+        return Ok(key.clone());
+    }
+    let key = open(text, passphrase).await?;
+    let mut opened = known();
+    if opened.len() >= MOST_OPENED {
+        opened.clear();
+    }
+    opened.insert(mark, key.clone());
+    Ok(key)
+}
+
+async fn open(text: String, passphrase: String) -> Result<Arc<PrivateKey>, Reason> {
     let reading = tokio::task::spawn_blocking(move || decode(&text, &passphrase));
     // What a failure of the decoder says may hold a part of the key.
     let key = reading.await.unwrap_or(Err("it cannot be decoded"));
@@ -184,6 +210,14 @@ ZcXdtR8b9p4iz6jQ==
         }
         assert_eq!(decode(SCRYPT_OF_16_MIB, "y").err(), Some(WRONG_PASSPHRASE));
         assert_eq!(decode(SCRYPT_OF_16_MIB, "").err(), Some(NEEDS_PASSPHRASE));
+    }
+
+    #[tokio::test]
+    async fn a_key_is_opened_once_and_only_by_its_passphrase() {
+        let read = |passphrase: &str| read(SCRYPT_OF_16_MIB.to_owned(), passphrase.to_owned());
+        let first = read("x").await.unwrap();
+        assert!(Arc::ptr_eq(&first, &read("x").await.unwrap()));
+        assert!(read("y").await.is_err() && read("").await.is_err());
     }
 
     #[test]

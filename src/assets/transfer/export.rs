@@ -14,8 +14,9 @@ use crate::app::App;
 use crate::assets::credentials::queries as credentials;
 use crate::assets::credentials::secrets;
 use crate::assets::kind::{Kind, Settings};
-use crate::assets::list::Wanted;
-use crate::assets::queries::{self, Row};
+use crate::assets::list::{Narrowed, Wanted};
+use crate::assets::queries::Row;
+use crate::assets::search;
 use crate::error::{Error, Result};
 use crate::groups::queries as groups;
 use crate::web::Hx;
@@ -31,7 +32,7 @@ struct Rest {
     app: App,
     wanted: Wanted,
     /// The groups that the filters leave, and the names of all.
-    narrowed: Option<Vec<u32>>,
+    narrowed: Option<Narrowed>,
     names: HashMap<u32, String>,
     is_begun: bool,
 }
@@ -91,7 +92,7 @@ impl Rest {
     async fn read(&self) -> Result<(Vec<Row>, HashMap<String, (Option<String>, String)>)> {
         let mut conn = self.app.db.conn().await?;
         // It reads one more than is asked for.
-        let rows = queries::page(&mut conn, &self.wanted, self.narrowed.as_deref(), CHUNK - 1).await?;
+        let rows = search::page(&mut conn, &self.wanted, self.narrowed.as_ref(), CHUNK - 1).await?;
         let used: Vec<&str> = rows.iter().filter_map(|row| row.credential_id.as_deref()).collect();
         let about = credentials::about_all(&mut conn, &used).await?;
         let users = about.into_iter().map(|(id, name, user)| (id, (name, user))).collect();

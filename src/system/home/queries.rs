@@ -71,9 +71,9 @@ pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
              where b.group_id = g.group_id)) as unbound_groups, \
              (select count(*) from (select b.group_id from cluster_group b join cluster on cluster.install_id = b.install_id \
              group by b.group_id having max({alive}) = 0) x) as uncovered_groups, \
-             (select count(*) from (select 1 from asset a left join (select distinct b.group_id from cluster_group b \
-             join cluster on cluster.install_id = b.install_id where {alive}) o on o.group_id = a.group_id \
-             where o.group_id is null limit {MANY}) x) as unwatched_assets, \
+             (select count(*) from (select 1 from asset_group g straight_join asset a on a.group_id = g.group_id \
+             where not exists (select 1 from cluster_group b join cluster on cluster.install_id = b.install_id \
+             where b.group_id = g.group_id and {alive}) limit {MANY}) x) as unwatched_assets, \
              (select count(*) from (select 1 from asset where state = 'down' limit {MANY}) x) as down_assets, \
              (select count(*) from (select 1 from asset where state = 'changed' limit {MANY}) x) as changed_assets"
         ))

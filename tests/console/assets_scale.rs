@@ -1,0 +1,136 @@
+//! What the list of assets reads when there are many: the database counts each row it touches.
+
+use std::collections::BTreeMap;
+
+use muster::assets::list::{Narrowed, PAGE, Wanted};
+use muster::assets::search::page_sql;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Params};
+
+use crate::support::TestConsole;
+
+const ASSETS: u32 = 20_000;
+const GROUPS: u32 = 100;
+
+/// Names that are not in the order of the ids, a third of each kind, one in a hundred down, one in a thousand paused.
+async fn many(console: &TestConsole) {
+    let groups: Vec<String> = (2..=GROUPS).map(|n| format!("('group {n}', 'group {n}')")).collect();
+    let mut conn = console.conn().await;
+    let sql = format!("insert into asset_group (name, name_key) values {}", groups.join(", "));
+    conn.query_drop(sql).await.unwrap();
+    for piece in 0..ASSETS / 1000 {
+        let rows: Vec<String> = (piece * 1000..(piece + 1) * 1000).map(row).collect();
+        let columns = "kind, name, name_key, address, group_id, settings, state, paused_until";
+        let sql = format!("insert into asset ({columns}) values {}", rows.join(", "));
+        conn.query_drop(sql).await.unwrap();
+    }
+    conn.query_drop("insert into asset_watch (asset_id, group_id) select asset_id, group_id from asset")
+        .await
+        .unwrap();
+    conn.query_drop("analyze table asset, asset_watch").await.unwrap();
+}
+
+fn row(number: u32) -> String {
+    let kind = ["machine", "ssh", "docker"][number as usize % 3];
+    let state = if number % 100 == 7 { "down" } else { "up" };
+    let paused = if number % 1000 == 5 { "'9999-12-31'" } else { "null" };
+    let name = format!("host {:05}", number * 7919 % 20_011);
+    let address = format!("http://10.{}.{}.1:9100", number / 200, number % 200);
+    let group = number % GROUPS + 1;
+    format!("('{kind}', '{name}', '{name}', '{address}', {group}, '{{}}', '{state}', {paused})")
+}
+
+/// Rows that the session has read since it was asked last.
+async fn reads(conn: &mut Conn) -> u64 {
+    let counted: BTreeMap<String, String> = conn
+        .query("show session status like 'Handler_read%'")
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
+    conn.query_drop("flush status").await.unwrap();
+    counted.values().filter_map(|count| count.parse::<u64>().ok()).sum()
+}
+
+/// Rows that one page reads, and how many it shows.
+async fn read_by(conn: &mut Conn, query: &str, groups: Option<&Narrowed>) -> (u64, usize) {
+    let (sql, values) = page_sql(&Wanted::parse(query), groups, PAGE);
+    reads(conn).await;
+    let rows: Vec<mysql_async::Row> = conn.exec(sql, Params::Positional(values)).await.unwrap();
+    (reads(conn).await, rows.len())
+}
+
+#[tokio::test]
+async fn a_page_of_the_list_reads_little_more_than_it_shows() {
+    let a = TestConsole::start().await;
+    many(&a).await;
+    let mut conn = a.conn().await;
+    let few = Narrowed {
+        ids: vec![7],
+        are_few: true,
+    };
+    let half = Narrowed {
+        ids: (1..=GROUPS / 2).collect(),
+        are_few: false,
+    };
+    let mut offences = Vec::new();
+    for (query, groups) in [
+        ("", None),
+        ("order=desc", None),
+        ("sort=address", None),
+        ("sort=modified&order=desc", None),
+        ("sort=created&order=desc", None),
+        ("kind=ssh", None),
+        ("kind=ssh&sort=address", None),
+        ("after=host%2010000&id=1", None),
+        ("before=host%2010000&id=1", None),
+        ("sort=address&after=http://10.50.7.1:9100&id=1", None),
+        ("sort=created&after=10000&id=10000", None),
+        ("state=down", None),
+        ("state=paused", None),
+        ("state=up&kind=docker", None),
+        ("group=7", Some(&few)),
+        ("group=7&kind=ssh", Some(&few)),
+        ("cluster=none", Some(&half)),
+        ("cluster=none&sort=address&order=desc", Some(&half)),
+        ("name=host", None),
+        ("address=10.", None),
+    ] {
+        let (read, shown) = read_by(&mut conn, query, groups).await;
+        assert!(shown > 0, "{query} shows nothing");
+        // The ids of a page and one more, both rows of each, and what is passed over until there are enough of them.
+        if read > 1000 {
+            offences.push(format!("{query}: {read} rows read for {shown}"));
+        }
+    }
+    assert!(offences.is_empty(), "\n{}", offences.join("\n"));
+}
+
+#[tokio::test]
+async fn no_statement_of_the_list_reads_the_table_itself_from_end_to_end() {
+    let a = TestConsole::start().await;
+    many(&a).await;
+    let mut conn = a.conn().await;
+    for query in [
+        "",
+        "sort=address",
+        "sort=modified",
+        "kind=docker",
+        "state=down",
+        "state=paused",
+        "name=zzz",
+        "address=zzz",
+    ] {
+        let (sql, values) = page_sql(&Wanted::parse(query), None, PAGE);
+        let plan: Vec<mysql_async::Row> = conn
+            .exec(format!("explain {sql}"), Params::Positional(values))
+            .await
+            .unwrap();
+        let ways: Vec<(Option<String>, Option<String>)> =
+            plan.iter().map(|row| (row.get("table"), row.get("type"))).collect();
+        let scans = ways
+            .iter()
+            .filter(|(table, way)| way.as_deref() == Some("ALL") && table.as_deref() == Some("a"));
+        assert_eq!(scans.count(), 0, "{query}: {ways:?}");
+    }
+}

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 
 use super::credentials as vault;
 use super::described::{Choices, Said, Saved};
-use super::kind::Kind;
+use super::kind::{Kind, Settings};
 use super::queries::{self, Row};
 use super::{known_id, missing};
 use crate::app::App;
@@ -86,8 +86,19 @@ impl Edit {
     fn read(&mut self, form: &Form) -> Result<Said> {
         self.form = form.clone();
         self.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
-        self.choices
-            .read(self.kind, form, self.saved.as_ref(), &mut self.mistakes)
+        let said = self
+            .choices
+            .read(self.kind, form, self.saved.as_ref(), &mut self.mistakes)?;
+        // Found out now rather than by the first check.
+        let keeps_user = self.saved.as_ref().is_some_and(|saved| !saved.user.is_empty());
+        let is_somebody = keeps_user || !said.typed.user().is_empty() || said.described.credential_id.is_some();
+        if !is_somebody && Settings::read(self.kind, &said.described.settings)?.needs_user() {
+            self.mistakes.note("user", Text::new("assets.user_missing"));
+        }
+        if !self.mistakes.is_empty() && !said.typed.is_blank() {
+            self.mistakes.note("password", Text::new("credentials.type_again"));
+        }
+        Ok(said)
     }
 
     fn has_own_secret(&self) -> bool {

@@ -130,6 +130,15 @@ impl Settings {
         }
     }
 
+    /// Whether nothing can be found out without a login.
+    pub fn needs_user(&self) -> bool {
+        match self {
+            Settings::Ssh(settings) => settings.login != ssh::Login::Banner,
+            Settings::Docker(settings) => settings.address.starts_with("ssh://"),
+            Settings::Machine(_) => false,
+        }
+    }
+
     /// One look, within the target's time whatever happens.
     pub async fn check(&self, target: &Target) -> Report {
         match self {

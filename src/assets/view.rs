@@ -121,6 +121,10 @@ impl Line {
         self.row.paused_until.filter(|until| until.year() < 9000)
     }
 
+    pub fn has_facts(&self) -> bool {
+        self.facts != Facts::default()
+    }
+
     /// How long ago somebody looked.
     pub fn age(&self) -> Option<Text> {
         self.row.age_s.map(ago)
@@ -216,12 +220,12 @@ impl Bar {
         let mut bar = Bar::default();
         for (place, (age, state)) in changes.iter().enumerate() {
             let until = changes.get(place + 1).map_or(0, |(age, _)| *age);
-            bar.add(*age, until, *state);
+            bar.add(*age, until, *state, place + 1 == changes.len());
         }
         bar
     }
 
-    fn add(&mut self, from_age: i64, to_age: i64, state: State) {
+    fn add(&mut self, from_age: i64, to_age: i64, state: State, is_last: bool) {
         let seconds = from_age - to_age;
         if !matches!(state, State::New | State::Unknown) {
             self.known_s += seconds;
@@ -233,8 +237,8 @@ impl Bar {
         self.outages += usize::from(is_bad);
         let x = (SPAN - from_age) * WIDTH / SPAN;
         let end = (SPAN - to_age) * WIDTH / SPAN;
-        // A short outage is still seen.
-        let width = (end - x).max(i64::from(is_bad) * 2);
+        // A short outage is still seen, and what is now.
+        let width = (end - x).max(i64::from(is_bad || is_last) * 2);
         if width > 0 && state != State::New {
             self.pieces.push((x.min(WIDTH - width), width, state.colour()));
         }
@@ -286,9 +290,9 @@ mod tests {
     #[test]
     fn a_bar_shows_each_state_where_it_was_and_counts_what_is_known() {
         let mut bar = Bar::default();
-        bar.add(SPAN, SPAN / 2, State::New);
-        bar.add(SPAN / 2, SPAN / 4, State::Up);
-        bar.add(SPAN / 4, 0, State::Down);
+        bar.add(SPAN, SPAN / 2, State::New, false);
+        bar.add(SPAN / 2, SPAN / 4, State::Up, false);
+        bar.add(SPAN / 4, 0, State::Down, false);
         assert_eq!(bar.pieces, [(120, 60, "green"), (180, 60, "red")]);
         assert_eq!(
             bar.text(),
@@ -299,7 +303,7 @@ mod tests {
     #[test]
     fn an_outage_of_a_minute_is_seen_also_at_the_edge() {
         let mut bar = Bar::default();
-        bar.add(60, 0, State::Down);
+        bar.add(60, 0, State::Down, false);
         assert_eq!(bar.pieces, [(WIDTH - 2, 2, "red")]);
     }
 

@@ -161,6 +161,7 @@ async fn each_kind_says_what_is_wrong_with_its_own_fields() {
         (ssh("fe80::1", "22", "password", ""), "No asset can be"),
         (ssh("h", "70000", "password", ""), "between 1 and 65535"),
         (ssh("h", "22", "key_file", "id_rsa"), "whole path"),
+        (ssh("h", "22", "password", ""), "Give a user"),
     ] {
         refused(&a.post("/assets", &fields).await, says);
     }

@@ -237,7 +237,13 @@ async fn each_mistake_is_told_at_its_line_and_column_and_the_other_lines_come_in
     for (name, host) in [("left", "10.9.0.1"), ("right", "10.9.0.1")] {
         a.post(
             "/assets",
-            &[("kind", "ssh"), ("name", name), ("host", host), ("group_id", "1")],
+            &[
+                ("kind", "ssh"),
+                ("name", name),
+                ("host", host),
+                ("login", "banner"),
+                ("group_id", "1"),
+            ],
         )
         .await;
     }

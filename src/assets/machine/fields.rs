@@ -41,6 +41,8 @@ pub fn typed(form: &Form, mistakes: &mut Mistakes) -> Settings {
             String::new()
         }
     };
+    // As Prometheus is told it; the path is the agent's own.
+    let address = address.strip_suffix("/metrics").unwrap_or(&address).to_owned();
     Settings {
         agent: match form.text("agent") {
             "jpom" => Agent::Jpom,

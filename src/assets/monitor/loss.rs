@@ -5,17 +5,27 @@ use std::time::{Duration, Instant};
 
 use crate::assets::state::State;
 
-/// How far back one looks.
-const WINDOW: Duration = Duration::from_secs(20);
-/// So many must have been looked at before anything is said of all.
+/// How far back one looks for the beginning of a loss: shorter than the tries that go before something counts as down.
+const WINDOW: Duration = Duration::from_secs(8);
+/// So many must have been looked at before anything is said of all; a few assets are looked back to further.
 const LEAST: usize = 4;
+/// Longest that a look tells anything.
+const MEMORY: Duration = Duration::from_secs(200);
 /// After this long it is believed.
 const LONGEST: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Clone, Copy)]
 struct Look {
+    /// When it was looked at last.
     at: Instant,
-    fails: bool,
+    /// Since when it fails; what is tried again soon does not count more often than what is not.
+    failed_at: Option<Instant>,
+}
+
+impl Look {
+    fn turned_at(&self) -> Instant {
+        self.failed_at.unwrap_or(self.at)
+    }
 }
 
 /// What the last looks found at assets that had answered before.
@@ -29,23 +39,30 @@ impl Loss {
     /// Takes in one look. Only what had answered can be lost.
     pub fn note(&mut self, asset_id: u32, was: State, fails: bool, now: Instant) {
         let counts = !fails || matches!(was, State::Up | State::Degraded | State::Unknown);
-        match counts {
-            true => drop(self.looks.insert(asset_id, Look { at: now, fails })),
-            false => drop(self.looks.remove(&asset_id)),
+        if !counts {
+            self.looks.remove(&asset_id);
+            return;
         }
+        let before = self.looks.get(&asset_id).and_then(|look| look.failed_at);
+        let failed_at = fails.then(|| before.unwrap_or(now));
+        self.looks.insert(asset_id, Look { at: now, failed_at });
     }
 
     /// Whether more than half of what was looked at lately fails, and not for so long that it must be true.
     pub fn is_on(&mut self, now: Instant) -> bool {
-        self.looks
-            .retain(|_, look| now.saturating_duration_since(look.at) < WINDOW * 10);
-        let recent = |look: &&Look| now.saturating_duration_since(look.at) < WINDOW || self.since.is_some();
-        let looks = self.looks.values().filter(recent).count();
-        let lost = self.looks.values().filter(recent).filter(|look| look.fails).count();
-        let is_much = looks >= LEAST && lost * 2 > looks;
+        let age = |at: Instant| now.saturating_duration_since(at);
+        self.looks.retain(|_, look| age(look.at) < MEMORY);
+        let mut looks: Vec<Look> = self.looks.values().copied().collect();
+        // While it lasts, all of them tell whether it is over; before, only the latest tell that it begins.
+        if self.since.is_none() {
+            looks.sort_unstable_by_key(|look| age(look.turned_at()));
+            let recent = looks.iter().take_while(|look| age(look.turned_at()) < WINDOW).count();
+            looks.truncate(recent.max(LEAST));
+        }
+        let lost = looks.iter().filter(|look| look.failed_at.is_some()).count();
+        let is_much = looks.len() >= LEAST && lost * 2 > looks.len();
         self.since = is_much.then(|| self.since.unwrap_or(now));
-        self.since
-            .is_some_and(|since| now.saturating_duration_since(since) < LONGEST)
+        self.since.is_some_and(|since| age(since) < LONGEST)
     }
 }
 
@@ -77,6 +94,46 @@ mod tests {
             let (mut loss, now) = after(10, 0, was);
             assert!(!loss.is_on(now));
         }
+    }
+
+    /// Each of a thousand is looked at every thirty seconds; at once all fail.
+    #[test]
+    fn a_loss_is_seen_before_the_first_of_many_has_failed_three_times() {
+        let (mut loss, begin) = (Loss::default(), Instant::now());
+        let at = |second: u64| begin + Duration::from_secs(second);
+        for second in 0..30 {
+            for id in (0..1000).filter(|id| id % 30 == second as u32) {
+                loss.note(id, State::Up, false, at(second));
+            }
+        }
+        assert!(!loss.is_on(at(30)));
+        // The first one's third look is ten seconds after its first.
+        for second in 30..40 {
+            for id in (0..1000).filter(|id| id % 30 == second as u32 - 30) {
+                loss.note(id, State::Up, true, at(second));
+            }
+        }
+        assert!(loss.is_on(at(39)));
+    }
+
+    /// Six of twenty are really down and tried again every five seconds; the others are looked at every thirty.
+    #[test]
+    fn what_is_tried_again_and_again_does_not_look_like_more() {
+        let (mut loss, begin) = (Loss::default(), Instant::now());
+        let mut seen = false;
+        for second in 0..90_u64 {
+            let now = begin + Duration::from_secs(second);
+            for id in 0..20_u32 {
+                let is_its_turn = u64::from(id) * 3 % 30 == second % 30;
+                let fails = id % 3 == 0 && id < 18;
+                let is_tried_again = fails && second > 30 + u64::from(id) * 3 && second % 5 == u64::from(id) * 3 % 5;
+                if is_its_turn || is_tried_again {
+                    loss.note(id, State::Up, fails && second >= 30, now);
+                }
+            }
+            seen |= loss.is_on(now);
+        }
+        assert!(!seen);
     }
 
     #[test]

@@ -101,6 +101,8 @@ impl Home {
             counted("home.unwatched_assets", counts.unwatched_assets, "/assets?cluster=none"),
             counted("home.changed_assets", counts.changed_assets, "/assets?state=changed"),
             counted("home.down_assets", counts.down_assets, "/assets?state=down"),
+            counted("home.unknown_assets", counts.unknown_assets, "/assets?state=unknown"),
+            counted("home.degraded_assets", counts.degraded_assets, "/assets?state=degraded").map(Matter::minor),
             counted("home.unbound_groups", counts.unbound_groups, "/groups"),
             counted("home.uncovered_groups", counts.uncovered_groups, "/groups"),
             counted(

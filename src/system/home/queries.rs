@@ -53,6 +53,8 @@ pub struct Counts {
     pub unwatched_assets: u64,
     /// Counted up to [`MANY`], as the next.
     pub down_assets: u64,
+    pub degraded_assets: u64,
+    pub unknown_assets: u64,
     /// Those that show another host key.
     pub changed_assets: u64,
 }
@@ -75,6 +77,8 @@ pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
              where not exists (select 1 from cluster_group b join cluster on cluster.install_id = b.install_id \
              where b.group_id = g.group_id and {alive}) limit {MANY}) x) as unwatched_assets, \
              (select count(*) from (select 1 from asset where state = 'down' limit {MANY}) x) as down_assets, \
+             (select count(*) from (select 1 from asset where state = 'degraded' limit {MANY}) x) as degraded_assets, \
+             (select count(*) from (select 1 from asset where state = 'unknown' limit {MANY}) x) as unknown_assets, \
              (select count(*) from (select 1 from asset where state = 'changed' limit {MANY}) x) as changed_assets"
         ))
         .await?;

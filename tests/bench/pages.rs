@@ -24,12 +24,45 @@ pub(crate) async fn measure(app: &App, sites: &Sites) -> Vec<Goal> {
     let first = median(site, "/workspaces").await;
     let deep = median(site, "/workspaces?after=w+09950").await;
     fill_groups(app).await;
+    assets(app, 1000).await;
+    let some = lists(site).await;
+    assets(app, 100_000).await;
+    let many = lists(site).await;
     let home = median(site, "/home").await;
     let jump = jump(app, site).await;
     vec![
         Goal::least("workspaces: first of 10,000 / of 100", few / first, 0.9, "of its speed"),
         Goal::least("workspaces: 200th page / first of 100", few / deep, 0.9, "of its speed"),
-        Goal::below("home page, 1,000 clusters, 2,000 groups", home, 30.0, "ms"),
+        Goal::least(
+            "assets: first page of 100,000 / of 1,000",
+            some[0] / many[0],
+            0.8,
+            "of its speed",
+        ),
+        Goal::least(
+            "assets: a group of 100,000 / of 1,000",
+            some[1] / many[1],
+            0.8,
+            "of its speed",
+        ),
+        Goal::least(
+            "assets: a state of 100,000 / of 1,000",
+            some[2] / many[2],
+            0.8,
+            "of its speed",
+        ),
+        Goal::least(
+            "assets: 1,000th page of 100,000 / same of 1,000",
+            some[3] / many[3],
+            0.8,
+            "of its speed",
+        ),
+        Goal::below(
+            "home page, 1,000 clusters, 2,000 groups, 100,000 assets",
+            home,
+            30.0,
+            "ms",
+        ),
         Goal::below("jump to another cluster, both ends", jump, 150.0, "ms"),
     ]
 }
@@ -61,6 +94,38 @@ async fn fill_groups(app: &App) {
     ] {
         conn.query_drop(sql).await.unwrap();
     }
+}
+
+/// That many rows in ten groups, a third of each kind, one in twenty down; names are not in the order of the ids.
+async fn assets(app: &App, count: u32) {
+    // A hundred thousand rows take longer than a page may.
+    let mut conn = app.db.patient_conn().await.unwrap();
+    let names = "concat('host ', lpad(seq * 7919 mod 1000003, 7, '0'))";
+    for sql in [
+        "delete from asset".to_owned(),
+        format!(
+            "insert into asset (asset_id, kind, name, name_key, address, group_id, settings, state) select seq, \
+             elt(seq mod 3 + 1, 'machine', 'ssh', 'docker'), {names}, {names}, concat('http://10.', seq div 65536, '.', \
+             seq div 256 mod 256, '.', seq mod 256, ':9100'), (select min(group_id) from asset_group) + seq mod 10, '{{}}', \
+             if(seq mod 20 = 0, 'down', 'up') from seq_1_to_{count}"
+        ),
+        "insert into asset_watch (asset_id, group_id, checked_at, latency_us, due_at) select asset_id, group_id, \
+         utc_timestamp(6), 1234, utc_timestamp(6) + interval 1 day from asset"
+            .to_owned(),
+        "analyze table asset, asset_watch".to_owned(),
+    ] {
+        conn.query_drop(sql).await.unwrap();
+    }
+}
+
+/// The first page, those of a group and of a state, and one in the middle.
+async fn lists(site: SocketAddr) -> [f64; 4] {
+    [
+        median(site, "/assets").await,
+        median(site, "/assets?group=3").await,
+        median(site, "/assets?state=down").await,
+        median(site, "/assets?after=host+0500000&id=1").await,
+    ]
 }
 
 /// Milliseconds of the middle request.

@@ -118,8 +118,9 @@ impl Sites {
             served: vec![
                 serve(SITE, routes::all(app)).await,
                 serve(OPEN, open(app)).await,
-                serve(FLOOR, floor).await,
-                serve(MEMORY, memory).await,
+                // Whose page it is stands in each of them.
+                serve(FLOOR, floor.data(app.clone())).await,
+                serve(MEMORY, memory.data(app.clone())).await,
             ],
         }
     }

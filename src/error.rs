@@ -50,6 +50,14 @@ impl Error {
             if server.code == 1062 && ends.iter().any(|end| server.message.ends_with(end.as_str())))
     }
 
+    /// Whether somebody else holds the same rows: a deadlock, or a wait for a lock that was given up.
+    pub fn is_contention(&self) -> bool {
+        let Error::Unavailable(cause) = self else {
+            return false;
+        };
+        matches!(cause.downcast_ref(), Some(mysql_async::Error::Server(server)) if matches!(server.code, 1205 | 1213))
+    }
+
     /// The sentence for the person; causes inside the program stay in the log.
     pub fn text(&self) -> Text {
         match self {

@@ -6,6 +6,7 @@ use mysql_async::{Conn, Transaction, params};
 
 use super::kind::Kind;
 use super::state::State;
+use crate::db::numbers;
 use crate::groups::name_key;
 
 /// One asset with what its last check said.
@@ -60,7 +61,7 @@ pub async fn locked(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_async:
     if asset_ids.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = among(asset_ids);
+    let ids = numbers(asset_ids);
     tx.query_drop(format!(
         "select asset_id from asset where asset_id in ({ids}) order by asset_id for update"
     ))
@@ -70,11 +71,6 @@ pub async fn locked(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_async:
          order by a.asset_id"
     ))
     .await
-}
-
-/// Numbers need no marks.
-fn among(asset_ids: &[u32]) -> String {
-    asset_ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Another asset at the same address.
@@ -190,7 +186,7 @@ pub async fn move_to(tx: &mut Transaction<'_>, asset_ids: &[u32], group_id: u32,
     let sql = format!(
         "update asset set group_id = ?, modified_by = ?, modified_at = utc_timestamp(6), row_version = row_version + 1 \
          where asset_id in ({})",
-        among(asset_ids)
+        numbers(asset_ids)
     );
     tx.exec_drop(sql, (group_id, by)).await
 }
@@ -207,7 +203,7 @@ pub async fn pause(
         Some(hours) => format!("utc_timestamp(6) + interval {hours} hour"),
         None => "timestamp('9999-12-31')".to_owned(),
     };
-    let ids = among(asset_ids);
+    let ids = numbers(asset_ids);
     let sql = format!(
         "update asset set paused_until = {until}, paused_note = ?, modified_by = ?, modified_at = utc_timestamp(6), \
          row_version = row_version + 1 where asset_id in ({ids})"
@@ -224,7 +220,7 @@ pub async fn resume(tx: &mut Transaction<'_>, asset_ids: &[u32], by: &str) -> my
     let sql = format!(
         "update asset set paused_until = null, paused_note = '', modified_by = ?, modified_at = utc_timestamp(6), \
          row_version = row_version + 1 where asset_id in ({})",
-        among(asset_ids)
+        numbers(asset_ids)
     );
     tx.exec_drop(sql, (by,)).await?;
     check_now(tx, asset_ids).await
@@ -235,14 +231,14 @@ pub async fn check_now(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_asy
     tx.query_drop(format!(
         "update asset_watch w join asset a on a.asset_id = w.asset_id set w.due_at = least(w.due_at, utc_timestamp(6)) \
          where w.asset_id in ({}) and coalesce(a.paused_until <= utc_timestamp(6), 1)",
-        among(asset_ids)
+        numbers(asset_ids)
     ))
     .await
 }
 
 /// Deletes locked assets with their history.
 pub async fn remove(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_async::Result<()> {
-    tx.query_drop(format!("delete from asset where asset_id in ({})", among(asset_ids)))
+    tx.query_drop(format!("delete from asset where asset_id in ({})", numbers(asset_ids)))
         .await
 }
 
@@ -306,10 +302,9 @@ pub async fn sweep(conn: &mut Conn, days: u32) -> mysql_async::Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
-    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     conn.query_drop(format!(
         "delete from asset_event where asset_event_id in ({})",
-        ids.join(", ")
+        numbers(ids)
     ))
     .await?;
     Ok(conn.affected_rows())

@@ -6,6 +6,7 @@ use mysql_async::{Conn, Params, Value};
 use super::list::{Narrowed, Shown, Sort, Wanted};
 use super::queries::{ROW, Row};
 use super::state::State;
+use crate::db::numbers;
 use crate::groups::name_key;
 
 /// One page of the list, with one row more when there is a further page. The inner statement finds the ids by a key alone.
@@ -82,8 +83,7 @@ fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec<Value>) {
         None => {}
         Some([]) => sql.push_str(" and 1 = 0"),
         Some(ids) => {
-            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-            sql.push_str(&format!(" and a.group_id in ({})", ids.join(", ")));
+            sql.push_str(&format!(" and a.group_id in ({})", numbers(ids)));
         }
     }
     match wanted.state {

@@ -5,6 +5,7 @@ pub mod migrations;
 pub mod shared;
 mod word;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -42,6 +43,12 @@ const ISOLATION: &str = "set session transaction isolation level read committed"
 /// Lets the statements of this connection take as long as they need.
 const NO_LIMIT: &str =
     "set session wait_timeout = 90000 /*M! , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */";
+
+/// Ids as a list of SQL; numbers need no marks.
+pub fn numbers(ids: impl IntoIterator<Item: Display>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    ids.join(", ")
+}
 
 /// The oldest databases this program is tried on.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);

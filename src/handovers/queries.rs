@@ -4,6 +4,8 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Transaction};
 
+use crate::db::numbers;
+
 /// Everything of one cluster, given to another.
 #[derive(Debug, Clone, FromRow)]
 pub struct Handover {
@@ -118,7 +120,7 @@ pub async fn give_back(tx: &mut Transaction<'_>, of: &Handover, by: &str) -> mys
         .filter(|item| !taken(item))
         .map(|(group_id, place, _)| (*group_id, *place));
     add_at(tx, behind.collect(), from).await?;
-    let all = numbers(given.iter().map(|(group_id, ..)| *group_id));
+    let all = numbers(given.iter().map(|(group_id, ..)| group_id));
     if !given.is_empty() {
         let sql =
             format!("update asset_group set modified_at = utc_timestamp(6), modified_by = ? where group_id in ({all})");
@@ -127,15 +129,11 @@ pub async fn give_back(tx: &mut Transaction<'_>, of: &Handover, by: &str) -> mys
     Ok((workspaces, given.len() as u64))
 }
 
-fn numbers(ids: impl Iterator<Item = u32>) -> String {
-    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
-}
-
 async fn set_install(tx: &mut Transaction<'_>, group_ids: &[u32], (from, to): (&str, &str)) -> mysql_async::Result<()> {
     if group_ids.is_empty() {
         return Ok(());
     }
-    let ids = numbers(group_ids.iter().copied());
+    let ids = numbers(group_ids);
     let sql = format!("update cluster_group set install_id = ? where install_id = ? and group_id in ({ids})");
     tx.exec_drop(sql, (to, from)).await
 }
@@ -145,7 +143,7 @@ async fn add_at(tx: &mut Transaction<'_>, places: Vec<(u32, u32)>, install_id: &
     if places.is_empty() {
         return Ok(());
     }
-    let ids = numbers(places.iter().map(|(group_id, _)| *group_id));
+    let ids = numbers(places.iter().map(|(group_id, _)| group_id));
     let sql = format!("select group_id, position from cluster_group where group_id in ({ids})");
     let known: Vec<(u32, u32)> = tx.query(sql).await?;
     let place = |(group_id, wanted): (u32, u32)| {

@@ -296,7 +296,7 @@ async fn jpoms_own_file_comes_in() {
     let csv = format!(
         "name,groupName,host,port,user,password,charset,connectType,privateKey,timeout\n\
          one,机房A,10.0.0.1,22,root,pw-of-one,UTF-8,PASS,,5\n\
-         two,,10.0.0.2,2222,root,,UTF-8,PUBKEY,file:/root/.ssh/id_rsa,0\n\
+         two,,10.0.0.2,2222,root,,UTF-8,PUBKEY,file:/srv/keys/id_rsa,0\n\
          three,,10.0.0.3,22,root,,UTF-8,PUBKEY,\"{key}\",\n\
          four,,10.0.0.4,22,root,,UTF-8,TELNET,,\n"
     );
@@ -315,7 +315,7 @@ async fn jpoms_own_file_comes_in() {
     assert!(!page.body.contains("pw-of-one") && !page.body.contains("PRIVATE KEY"));
     import(&a, &csv).await.shows("Imported: 3 new");
     assert_eq!(
-        a.count("select count(*) from asset where settings like '%/root/.ssh/id_rsa%' and address = '10.0.0.2:2222'")
+        a.count("select count(*) from asset where settings like '%/srv/keys/id_rsa%' and address = '10.0.0.2:2222'")
             .await,
         1
     );

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mysql_async::{Conn, Transaction, TxOpts};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::credentials;
@@ -22,7 +23,7 @@ use super::state::State;
 use super::target::{Secret, Target};
 use crate::app::App;
 use crate::clusters::check;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::notify::{self, Event, Message};
 use loss::Loss;
 use queries::{About, Claimed, Found, Turn, Turned};
@@ -93,6 +94,11 @@ impl Monitor {
     /// [`Error::Unavailable`] while the database does not answer; results are kept for the next step.
     pub async fn tick(&self, app: &App) -> Result<()> {
         let mut running = self.state.lock().await;
+        // A step that hung was cut off, and nobody has said so.
+        if running.looking.is_some_and(|(_, last)| last.elapsed() > LOOKED_AWAY) {
+            running.looking = None;
+            running.doubt();
+        }
         let step = async {
             let mut conn = app.db.conn().await?;
             running.record(app, &mut conn).await?;
@@ -170,8 +176,12 @@ impl Monitor {
     fn check(&self, app: &App, claimed: Claimed) -> impl Future<Output = ()> + use<> {
         let (app, sender) = (app.clone(), self.sender.clone());
         let host = self.host(&claimed.address);
+        let patience = Duration::from_secs(u64::from(claimed.timeout_s));
         async move {
-            let _place = host.acquire().await;
+            // Hundreds at one host that hangs must not take the places of all others: these come again when due.
+            let Ok(_place) = timeout(patience, host.acquire()).await else {
+                return;
+            };
             let report = look(&app, prepare(&app, &claimed)).await;
             // Only a server that stops has nobody who listens.
             let _ = sender.send(Done { claimed, report });
@@ -247,7 +257,13 @@ impl Running {
         self.waiting.extend(ended.into_iter().map(|done| found(done, is_lost)));
         while !self.waiting.is_empty() {
             let piece = &self.waiting[..self.waiting.len().min(PIECE)];
-            write(app, conn, piece).await?;
+            match write(app, conn, piece).await {
+                Ok(()) => {}
+                // Somebody edits these very assets: the next step writes them.
+                Err(error) if error.is_contention() => return Ok(()),
+                Err(Error::Internal(cause)) => one_by_one(app, conn, piece, &Error::Internal(cause)).await?,
+                Err(error) => return Err(error),
+            }
             self.waiting.drain(..piece.len());
         }
         Ok(())
@@ -264,6 +280,25 @@ impl Running {
         }
         self.waiting.extend(kept);
     }
+}
+
+/// What cannot be written must not keep the others from it.
+async fn one_by_one(app: &App, conn: &mut Conn, found: &[Found], cause: &Error) -> Result<()> {
+    tracing::warn!("results of assets, now one by one: {}", chain(cause));
+    for one in found {
+        match write(app, conn, std::slice::from_ref(one)).await {
+            Ok(()) => {}
+            Err(Error::Internal(cause)) => {
+                tracing::warn!(
+                    asset = one.id,
+                    "a result is dropped: {}",
+                    chain(&Error::Internal(cause))
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Results, changes of state and who is to be told of them: all or nothing.

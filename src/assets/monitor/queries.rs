@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::assets::kind::Kind;
 use crate::assets::state::State;
+use crate::db::numbers;
 use crate::liveness::LIVENESS;
 
 /// Seconds between a check that failed and the next try, while the asset is not yet taken for down.
@@ -46,10 +47,6 @@ pub async fn due(conn: &mut Conn, groups: &[u32], is_slow: bool, count: usize) -
         u8::from(is_slow)
     ))
     .await
-}
-
-fn numbers(ids: &[u32]) -> String {
-    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An asset that is ours to check now, with all that is needed for it.

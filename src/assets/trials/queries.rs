@@ -4,6 +4,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Transaction, params};
 
 use super::super::kind::Kind;
+use crate::db::numbers;
 
 /// Seconds until nobody takes a trial any more.
 pub const PATIENCE_S: u32 = 30;
@@ -110,12 +111,11 @@ pub async fn take(
     if groups.is_empty() || count == 0 {
         return Ok(Vec::new());
     }
-    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
     let is_free = format!("claim = '' and asked_at > utc_timestamp(6) - interval {PATIENCE_S} second");
     let ids: Vec<String> = conn
         .query(format!(
             "select trial_id from asset_trial where group_id in ({}) and {is_free} order by asked_at limit {count}",
-            groups.join(", ")
+            numbers(groups)
         ))
         .await?;
     if ids.is_empty() {

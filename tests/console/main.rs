@@ -50,6 +50,7 @@ mod transfer;
 mod trial;
 mod users;
 mod watch;
+mod watch_faults;
 mod watch_processes;
 mod web;
 mod workspaces;

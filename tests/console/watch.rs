@@ -1,14 +1,12 @@
 //! The watch over assets: who looks, who takes over, what counts as down. Ticks are called by hand; rows are aged instead
 //! of waiting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use muster::assets::monitor::{Monitor, queries};
 use mysql_async::prelude::Queryable;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::agents::NodeExporter;
 use crate::assets::{added, machine};
@@ -20,27 +18,27 @@ use crate::support::free_port;
 /// What `node_exporter` says at least.
 const METRICS: &str = "node_boot_time_seconds 1\nnode_time_seconds 100\n";
 
-fn works() -> Manner {
+pub(crate) fn works() -> Manner {
     Manner::Answer(http("200 OK", "Content-Type: text/plain\r\n", METRICS))
 }
 
 /// One step, and what it began.
-async fn round(console: &TestConsole, monitor: &Monitor) {
+pub(crate) async fn round(console: &TestConsole, monitor: &Monitor) {
     monitor.tick(&console.app).await.unwrap();
     monitor.settle(&console.app).await.unwrap();
 }
 
-async fn make_due(console: &TestConsole) {
+pub(crate) async fn make_due(console: &TestConsole) {
     console.sql("update asset_watch set due_at = utc_timestamp(6)").await;
 }
 
-async fn states(console: &TestConsole) -> Vec<String> {
+pub(crate) async fn states(console: &TestConsole) -> Vec<String> {
     let sql = "select state from asset order by asset_id";
     console.conn().await.query(sql).await.unwrap()
 }
 
 /// A machine at a port of this one, with no limit on how full it is.
-async fn add(console: &TestConsole, name: &str, port: u16) -> String {
+pub(crate) async fn add(console: &TestConsole, name: &str, port: u16) -> String {
     let address = format!("http://127.0.0.1:{port}");
     let mut fields = machine(name, &address);
     fields.extend([("cpu_limit", "0"), ("memory_limit", "0"), ("disk_limit", "0")]);
@@ -269,53 +267,6 @@ async fn a_result_that_comes_after_the_asset_was_changed_is_dropped() {
     assert_eq!(a.count(checked).await, 0);
     round(&a, &monitor).await;
     assert_eq!(peer.asked().len(), 1);
-}
-
-/// Accepts and says nothing, at every address of this machine.
-async fn silent() -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let open = Arc::new(AtomicUsize::new(0));
-    let count = open.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _): (TcpStream, _) = listener.accept().await.unwrap();
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move { while stream.read_u8().await.is_ok() {} });
-        }
-    });
-    (port, open)
-}
-
-#[tokio::test]
-async fn hosts_that_hang_delay_neither_the_others_nor_a_page() {
-    let a = TestConsole::start().await;
-    let (port, _) = silent().await;
-    let rows: Vec<String> = (0..2000)
-        .map(|n| {
-            let address = format!("http://127.7.{}.{}:{port}", n / 250, n % 250 + 1);
-            format!("('machine', 'h{n}', 'h{n}', '{address}', 1, '{{\"address\":\"{address}\"}}', 1, 'down')")
-        })
-        .collect();
-    let columns = "kind, name, name_key, address, group_id, settings, timeout_s, state";
-    a.sql(&format!("insert into asset ({columns}) values {}", rows.join(", ")))
-        .await;
-    a.sql("insert into asset_watch (asset_id, group_id, is_slow, misses) select asset_id, 1, 1, 9 from asset")
-        .await;
-    let peer = Hostile::start(works()).await;
-    add(&a, "healthy", peer.port).await;
-    let monitor = Monitor::default();
-    let began = Instant::now();
-    monitor.tick(&a.app).await.unwrap();
-    while peer.asked().is_empty() {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "the healthy one waits for those that hang"
-        );
-        tokio::task::yield_now().await;
-    }
-    a.get("/assets?name=healthy").await.shows("healthy");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ const LOOKED_AWAY: Duration = Duration::from_secs(10);
 struct Done {
     claimed: Claimed,
     report: Report,
+    began: Instant,
 }
 
 /// Keeps the checks under way between two steps.
@@ -68,6 +69,8 @@ struct Running {
     loss: Loss,
     /// Since when this server has looked at the roll without a gap, and when last.
     looking: Option<(Instant, Instant)>,
+    /// When the database was away last.
+    away: Option<Instant>,
 }
 
 impl Default for Monitor {
@@ -82,6 +85,7 @@ impl Default for Monitor {
                 checks: [JoinSet::new(), JoinSet::new()],
                 loss: Loss::default(),
                 looking: None,
+                away: None,
             }),
         }
     }
@@ -182,9 +186,11 @@ impl Monitor {
             let Ok(_place) = timeout(patience, host.acquire()).await else {
                 return;
             };
+            let began = Instant::now();
             let report = look(&app, prepare(&app, &claimed)).await;
+            let done = Done { claimed, report, began };
             // Only a server that stops has nobody who listens.
-            let _ = sender.send(Done { claimed, report });
+            let _ = sender.send(done);
         }
     }
 }
@@ -247,6 +253,9 @@ impl Running {
         let mut ended = Vec::new();
         while let Ok(done) = self.receiver.try_recv() {
             let fails = matches!(done.report.outcome, Outcome::Down(_));
+            if fails && self.away.is_some_and(|away| done.began <= away) {
+                continue;
+            }
             self.loss.note(done.claimed.asset_id, done.claimed.state, fails, now);
             ended.push(done);
         }
@@ -269,16 +278,10 @@ impl Running {
         Ok(())
     }
 
-    /// The database was away: what failed meanwhile says nothing of the assets.
+    /// The database is away: what fails meanwhile says more of our own network than of the assets.
     fn doubt(&mut self) {
+        self.away = Some(Instant::now());
         self.waiting.retain(|found| found.misses == 0);
-        let mut kept = Vec::new();
-        while let Ok(done) = self.receiver.try_recv() {
-            if !matches!(done.report.outcome, Outcome::Down(_)) {
-                kept.push(found(done, false));
-            }
-        }
-        self.waiting.extend(kept);
     }
 }
 
@@ -343,7 +346,7 @@ async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &Turned, found: &Foun
 
 /// What a check means for the asset's row.
 fn found(done: Done, is_lost: bool) -> Found {
-    let Done { claimed, report } = done;
+    let Done { claimed, report, .. } = done;
     let fails = matches!(report.outcome, Outcome::Down(_));
     let misses = if fails { claimed.misses.saturating_add(1) } else { 0 };
     let turn = turn(&claimed, &report, misses, is_lost);

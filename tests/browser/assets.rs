@@ -17,9 +17,10 @@ fn watch(console: &TestConsole) -> JoinHandle<()> {
     let app = console.app.clone();
     tokio::spawn(async move {
         let monitor = Monitor::default();
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
         loop {
+            beat.tick().await;
             monitor.tick(&app).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
 }

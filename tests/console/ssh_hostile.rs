@@ -69,11 +69,12 @@ async fn a_host_that_says_nothing_or_a_byte_at_a_time_is_given_up_in_time() {
     let silent = peer(drain).await;
     down(&look(silent).await, &Reason::TimedOut { seconds: 2 });
     let dripping = peer(async |mut stream| {
+        let mut beat = tokio::time::interval(Duration::from_millis(300));
         for byte in b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n" {
             if stream.write_all(&[*byte]).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            beat.tick().await;
         }
     });
     down(&look(dripping.await).await, &Reason::TimedOut { seconds: 2 });

@@ -1,6 +1,7 @@
 //! SSH hosts: logged into with a password or a key, or only greeted.
 
 pub mod banner;
+mod disks;
 mod fields;
 pub mod gather;
 pub mod key;

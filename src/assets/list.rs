@@ -7,9 +7,8 @@ use super::queries::Row;
 use super::state::State;
 use crate::groups::Group;
 use crate::install::is_install_id;
+use crate::web::slice::{Side, Slice};
 
-/// Rows on a page.
-pub const PAGE: usize = 50;
 /// One group of so many is few: with 100,000 assets evenly in them, either way then reads about two thousand of a key.
 const FEW: usize = 40;
 
@@ -97,7 +96,7 @@ impl Sort {
 pub struct Place {
     pub key: String,
     pub asset_id: u32,
-    pub is_before: bool,
+    pub side: Side,
 }
 
 /// Some of all groups.
@@ -149,12 +148,11 @@ impl Wanted {
                 _ => {}
             }
         }
-        let is_before = after.is_none();
-        wanted.place = after.or(before).zip(id).map(|(key, asset_id)| Place {
-            key,
-            asset_id,
-            is_before,
-        });
+        let side = if after.is_some() { Side::After } else { Side::Before };
+        wanted.place = after
+            .or(before)
+            .zip(id)
+            .map(|(key, asset_id)| Place { key, asset_id, side });
         wanted
     }
 
@@ -164,7 +162,7 @@ impl Wanted {
         let place = Place {
             key: self.sort.key(row),
             asset_id: row.asset_id,
-            is_before: false,
+            side: Side::After,
         };
         Wanted {
             place: Some(place),
@@ -219,10 +217,18 @@ impl Wanted {
         match &self.place {
             None => self.here(),
             Some(place) => {
-                let word = if place.is_before { "before" } else { "after" };
-                self.address_with(&[(word, &place.key), ("id", &place.asset_id.to_string())])
+                let id = place.asset_id.to_string();
+                self.address_with(&[(place.side.word(), &place.key), ("id", &id)])
             }
         }
+    }
+
+    /// The page of these rows.
+    pub fn slice(&self, rows: Vec<Row>) -> Slice<Row> {
+        Slice::of(rows, self.place.as_ref().map(|place| place.side), |side, row| {
+            let (key, id) = (self.sort.key(row), row.asset_id.to_string());
+            self.address_with(&[(side.word(), &key), ("id", &id)])
+        })
     }
 
     /// The list of the kind without other filters.
@@ -272,39 +278,6 @@ impl Wanted {
         match query.finish() {
             none if none.is_empty() => "/assets".to_owned(),
             query => format!("/assets?{query}"),
-        }
-    }
-}
-
-/// One page of rows, and where the pages beside it begin.
-#[derive(Debug)]
-pub struct Slice {
-    pub rows: Vec<Row>,
-    pub next: Option<String>,
-    pub previous: Option<String>,
-}
-
-impl Slice {
-    /// From what was read: one row more than a page when there is a further one.
-    pub fn of(wanted: &Wanted, mut rows: Vec<Row>) -> Slice {
-        let is_backward = wanted.place.as_ref().is_some_and(|place| place.is_before);
-        let has_more = rows.len() > PAGE;
-        rows.truncate(PAGE);
-        if is_backward {
-            rows.reverse();
-        }
-        let (has_next, has_previous) = match is_backward {
-            true => (true, has_more),
-            false => (has_more, wanted.place.is_some()),
-        };
-        let beside = |word: &str, row: &Row| {
-            let (key, id) = (wanted.sort.key(row), row.asset_id.to_string());
-            wanted.address_with(&[(word, &key), ("id", &id)])
-        };
-        Slice {
-            next: rows.last().filter(|_| has_next).map(|row| beside("after", row)),
-            previous: rows.first().filter(|_| has_previous).map(|row| beside("before", row)),
-            rows,
         }
     }
 }

@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Limits};
 use crate::i18n::Text;
-
-/// Longest part of a foreign text that is kept.
-const LONGEST_DETAIL: usize = 200;
+pub use crate::i18n::detail;
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,13 +163,6 @@ impl Reason {
             Reason::Internal { detail } => Text::new("reason.internal").with("detail", detail),
         }
     }
-}
-
-/// The start of what somebody else said, in one line without control characters.
-pub fn detail(text: impl std::fmt::Display) -> String {
-    let text = text.to_string();
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(LONGEST_DETAIL).collect::<String>().trim().to_owned()
 }
 
 impl Report {

@@ -7,7 +7,7 @@ use poem::web::{Data, Path};
 use poem::{Request, Response, handler};
 
 use super::kind::Kind;
-use super::list::{PAGE, Shown, Slice, Sort, Wanted, Watched};
+use super::list::{Shown, Sort, Wanted, Watched};
 use super::outcome::Reason;
 use super::queries::{self, Event, Twin};
 use super::search;
@@ -21,6 +21,7 @@ use crate::i18n::Text;
 use crate::people::Viewer;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Entry};
+use crate::web::slice::PAGE;
 use crate::web::{Form, Hx, filters};
 
 /// Changes of state on the page of an asset.
@@ -51,7 +52,7 @@ async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
     let mut conn = app.db.conn().await?;
     let groups = groups::all(&mut conn).await?;
     let rows = search::page(&mut conn, &wanted, wanted.narrowed(&groups).as_ref(), PAGE).await?;
-    let slice = Slice::of(&wanted, rows);
+    let slice = wanted.slice(rows);
     let ids: Vec<u32> = slice.rows.iter().map(|row| row.asset_id).collect();
     let events = queries::recent(&mut conn, &ids).await?;
     let lines = slice

@@ -8,6 +8,7 @@ use super::queries::{ROW, Row};
 use super::state::State;
 use crate::db::numbers;
 use crate::groups::name_key;
+use crate::web::slice::Side;
 
 /// One page of the list, with one row more when there is a further page. The inner statement finds the ids by a key alone.
 pub async fn page(
@@ -24,7 +25,7 @@ pub async fn page(
 pub fn page_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
     let (mut filter, mut values) = filter(wanted, groups);
     let column = wanted.sort.column();
-    let is_before = wanted.place.as_ref().is_some_and(|place| place.is_before);
+    let is_before = wanted.place.as_ref().is_some_and(|place| place.side == Side::Before);
     let (order, than) = match wanted.descending != is_before {
         true => ("desc", "<"),
         false => ("asc", ">"),

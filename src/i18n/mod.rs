@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+/// Longest part of a foreign text that is kept, in characters.
+const LONGEST_DETAIL: usize = 200;
+
 /// The languages a reader can have. Chinese comes first because most users read it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lang {
@@ -107,6 +110,14 @@ impl Value {
     }
 }
 
+/// The start of what somebody else said, in one line, without what controls a terminal or turns the writing round.
+pub fn detail(text: impl fmt::Display) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text = text.to_string();
+    let plain = text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c });
+    plain.take(LONGEST_DETAIL).collect::<String>().trim().to_owned()
+}
+
 /// The text of one key; the key itself where there is none (`tests/house.rs` keeps that from happening).
 pub fn lookup(key: &str, lang: Lang) -> Cow<'static, str> {
     match crate::_rust_i18n_try_translate(lang.code(), key) {
@@ -141,6 +152,12 @@ impl<T: Say + ?Sized> Say for &T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_said_is_short_and_controls_nothing() {
+        assert_eq!(detail(" a\nb\u{1b}[31m\u{202e}c "), "a b [31m c");
+        assert_eq!(detail("中".repeat(300)).chars().count(), LONGEST_DETAIL);
+    }
 
     #[test]
     fn the_language_with_the_highest_quality_wins() {

@@ -20,9 +20,10 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::channel::{Encryption, Secret, Settings};
 use super::message::Outgoing;
-use super::trouble::{Trouble, detail};
+use super::trouble::Trouble;
 use crate::app::App;
 use crate::clusters::check;
+use crate::i18n::detail;
 
 /// For all of it, names and the goodbye included.
 pub const LIMIT: Duration = Duration::from_secs(15);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Local, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::i18n::{Lang, Text};
+use crate::i18n::{Lang, Text, detail};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -202,7 +202,7 @@ impl Outgoing {
             Event::Up => "notify.title_up",
             Event::Test => "notify.title_test",
         });
-        super::trouble::detail(text.with("name", &self.body.name).say(lang))
+        detail(text.with("name", &self.body.name).say(lang))
     }
 
     /// Everything for people, a line each; what is not known is left out.

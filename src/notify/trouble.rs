@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Secret, Settings};
 use crate::i18n::Text;
 
-/// Longest part of a foreign text that is kept.
-const LONGEST_DETAIL: usize = 200;
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Trouble {
@@ -105,16 +102,10 @@ impl Trouble {
     }
 }
 
-/// The start of what somebody else said, in one line without control characters.
-pub fn detail(text: impl std::fmt::Display) -> String {
-    let text = text.to_string();
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(LONGEST_DETAIL).collect::<String>().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i18n::detail;
 
     #[test]
     fn what_a_receiver_sends_back_of_a_secret_is_not_kept() {

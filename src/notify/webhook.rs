@@ -12,11 +12,11 @@ use url::{Host, Url};
 
 use super::channel::{Format, Secret, Settings};
 use super::message::Outgoing;
-use super::trouble::{Trouble, detail};
+use super::trouble::Trouble;
 use crate::app::App;
 use crate::clusters::address::is_forbidden;
 use crate::clusters::check::{self, probe};
-use crate::i18n::{Lang, Text};
+use crate::i18n::{Lang, Text, detail};
 
 /// For all of it, names and the answer included.
 pub const LIMIT: Duration = Duration::from_secs(10);

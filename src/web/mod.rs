@@ -8,6 +8,7 @@ pub mod hx;
 pub mod layout;
 pub mod observe;
 pub mod page;
+pub mod slice;
 
 pub use form::{Form, Mistakes};
 pub use hx::Hx;

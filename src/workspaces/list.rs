@@ -4,9 +4,7 @@ use url::form_urlencoded;
 
 use super::queries::Row;
 use crate::install::is_install_id;
-
-/// Rows on a page.
-pub const PAGE: usize = 50;
+use crate::web::slice::{Side, Slice};
 
 /// Which cluster the workspaces are bound to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +68,16 @@ impl Wanted {
         wanted
     }
 
+    /// The page of these rows.
+    pub fn slice(&self, rows: Vec<Row>) -> Slice<Row> {
+        let side = match (&self.after, &self.before) {
+            (Some(_), _) => Some(Side::After),
+            (None, Some(_)) => Some(Side::Before),
+            (None, None) => None,
+        };
+        Slice::of(rows, side, |side, row| self.address(Some((side.word(), &row.name_key))))
+    }
+
     pub fn is_filtered(&self) -> bool {
         !self.name.is_empty() || !self.folder.is_empty() || self.bound != Bound::Any
     }
@@ -87,38 +95,6 @@ impl Wanted {
         match query.finish() {
             none if none.is_empty() => "/workspaces".to_owned(),
             query => format!("/workspaces?{query}"),
-        }
-    }
-}
-
-/// One page of rows, and where the pages beside it begin.
-#[derive(Debug)]
-pub struct Slice {
-    pub rows: Vec<Row>,
-    pub next: Option<String>,
-    pub previous: Option<String>,
-}
-
-impl Slice {
-    /// From what was read: one row more than a page when there is a further one.
-    pub fn of(wanted: &Wanted, mut rows: Vec<Row>) -> Slice {
-        let is_backward = wanted.after.is_none() && wanted.before.is_some();
-        let has_more = rows.len() > PAGE;
-        rows.truncate(PAGE);
-        if is_backward {
-            rows.reverse();
-        }
-        let key = |row: Option<&Row>| row.map(|row| row.name_key.clone());
-        let (has_next, has_previous) = match is_backward {
-            true => (true, has_more),
-            false => (has_more, wanted.after.is_some()),
-        };
-        let first = key(rows.first()).filter(|_| has_previous);
-        let last = key(rows.last()).filter(|_| has_next);
-        Slice {
-            next: last.map(|key| wanted.address(Some(("after", &key)))),
-            previous: first.map(|key| wanted.address(Some(("before", &key)))),
-            rows,
         }
     }
 }

@@ -20,8 +20,9 @@ use crate::i18n::Text;
 use crate::people::access::{Access, Address, get};
 use crate::people::audit::Object;
 use crate::people::{Role, Viewer};
+use crate::web::slice::{PAGE, Slice};
 use crate::web::{Hx, Mistakes, filters};
-use list::{Bound, PAGE, Slice, Wanted};
+use list::{Bound, Wanted};
 use queries::{Member, Row};
 
 /// The workspace that always exists.
@@ -78,7 +79,7 @@ impl Row {
 #[template(path = "workspaces/index.html", blocks = ["list"])]
 struct Index {
     wanted: Wanted,
-    slice: Slice,
+    slice: Slice<Row>,
     clusters: Vec<Choice>,
     folders: Vec<String>,
     /// May bind and edit.
@@ -109,7 +110,7 @@ async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result
         false => Vec::new(),
     };
     let page = Index {
-        slice: Slice::of(&wanted, rows),
+        slice: wanted.slice(rows),
         wanted,
         clusters,
         folders,

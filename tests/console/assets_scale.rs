@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use muster::assets::list::{Narrowed, PAGE, Wanted};
+use muster::assets::list::{Narrowed, Wanted};
 use muster::assets::search::page_sql;
+use muster::web::slice::PAGE;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params};
 

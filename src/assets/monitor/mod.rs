@@ -1,5 +1,6 @@
 //! The watch over the assets of the groups that this server owns: claims what is due, looks, and writes down what it found.
 
+mod found;
 mod loss;
 pub mod queries;
 mod trials;
@@ -26,7 +27,7 @@ use crate::clusters::check;
 use crate::error::{Error, Result, chain};
 use crate::notify::{self, Event, Message};
 use loss::Loss;
-use queries::{About, Claimed, Found, Turn, Turned};
+use queries::{Claimed, Found, Turned};
 
 /// How often a server looks what is due.
 pub const PERIOD: Duration = Duration::from_millis(500);
@@ -39,8 +40,6 @@ const MOST_PER_HOST: usize = 4;
 const PIECE: usize = 500;
 /// Trials taken by one step.
 const MOST_TRIALS: usize = 20;
-/// Latencies that are kept for the chart.
-const KEPT: usize = 60;
 /// A server that looked away for so long has to watch anew before it believes that others are gone.
 const LOOKED_AWAY: Duration = Duration::from_secs(10);
 
@@ -263,7 +262,11 @@ impl Running {
         if app.mass_loss.swap(is_lost, Ordering::Relaxed) != is_lost {
             tracing::warn!(lost = is_lost, "more than half of the assets fail at once: {is_lost}");
         }
-        self.waiting.extend(ended.into_iter().map(|done| found(done, is_lost)));
+        self.waiting.extend(
+            ended
+                .into_iter()
+                .map(|done| Found::of(done.claimed, &done.report, is_lost)),
+        );
         while !self.waiting.is_empty() {
             let piece = &self.waiting[..self.waiting.len().min(PIECE)];
             match write(app, conn, piece).await {
@@ -342,85 +345,4 @@ async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &Turned, found: &Foun
         held: Duration::ZERO,
     };
     notify::post(tx, app, &message).await
-}
-
-/// What a check means for the asset's row.
-fn found(done: Done, is_lost: bool) -> Found {
-    let Done { claimed, report, .. } = done;
-    let fails = matches!(report.outcome, Outcome::Down(_));
-    let misses = if fails { claimed.misses.saturating_add(1) } else { 0 };
-    let turn = turn(&claimed, &report, misses, is_lost);
-    let is_open = !matches!(claimed.state, State::Down | State::Changed);
-    let will_retry = fails && is_open && misses <= claimed.retries;
-    let is_slow = matches!(report.outcome, Outcome::Down(Reason::TimedOut { .. }));
-    Found {
-        id: claimed.asset_id,
-        latency: report.latency.map(micros),
-        latencies: latencies(&claimed.latencies, report.latency),
-        misses,
-        slow: u8::from(is_slow),
-        retry: u8::from(will_retry),
-        facts: facts(&report.facts),
-        turn,
-        about: About {
-            name: claimed.name,
-            group_id: claimed.group_id,
-            group: claimed.group_name,
-        },
-        claim: claimed.claim,
-    }
-}
-
-fn micros(latency: Duration) -> u64 {
-    latency.as_micros().min(u128::from(u32::MAX)) as u64
-}
-
-/// The last ones with this one behind.
-fn latencies(known: &str, latency: Option<Duration>) -> String {
-    let Some(latency) = latency else {
-        return known.to_owned();
-    };
-    let mut all: Vec<&str> = known.split(',').filter(|one| !one.is_empty()).collect();
-    let newest = micros(latency).min(99_999_999).to_string();
-    all.push(&newest);
-    all.split_off(all.len().saturating_sub(KEPT)).join(",")
-}
-
-/// As JSON; empty when nothing was learned, so that the former ones stay.
-fn facts(facts: &Facts) -> String {
-    match *facts == Facts::default() {
-        true => String::new(),
-        false => serde_json::to_string(facts).unwrap_or_default(),
-    }
-}
-
-/// Another state, another reason or another pin than is written; none while there is nothing new to say.
-fn turn(claimed: &Claimed, report: &Report, misses: u32, is_lost: bool) -> Option<Turn> {
-    let fails = matches!(report.outcome, Outcome::Down(_));
-    let mut state = State::of(&report.outcome);
-    let mut reason = match &report.outcome {
-        Outcome::Up => String::new(),
-        Outcome::Degraded(reason) | Outcome::Down(reason) => serde_json::to_string(reason).unwrap_or_default(),
-    };
-    let may_wait = fails && state == State::Down && claimed.state != State::Down;
-    if may_wait && is_lost && claimed.state != State::New {
-        state = State::Unknown;
-        reason = serde_json::to_string(&Reason::MassLoss).unwrap_or_default();
-    } else if may_wait && misses <= claimed.retries {
-        return None;
-    }
-    let changes_key = state == State::Changed;
-    let (pin, offered) = match (&report.pin, changes_key) {
-        (Some(shown), true) => (String::new(), shown.clone()),
-        (Some(shown), false) if claimed.pin.is_empty() => (shown.clone(), String::new()),
-        _ => (String::new(), String::new()),
-    };
-    let is_new = state != claimed.state || reason != claimed.reason || !pin.is_empty();
-    is_new.then(|| Turn {
-        id: claimed.asset_id,
-        state: state.code(),
-        reason,
-        pin,
-        offered,
-    })
 }

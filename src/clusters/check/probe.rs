@@ -12,12 +12,11 @@ use reqwest::{Client, Response};
 use serde_json::Value as Json;
 
 use crate::clusters::address::Reach;
-use crate::i18n::Text;
+use crate::i18n::{Text, detail};
 use crate::install::is_install_id;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const LONGEST_BODY: usize = 64 * 1024;
-const LONGEST_DETAIL: usize = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -110,9 +109,9 @@ impl Verdict {
         }
     }
 
-    fn because(outcome: Outcome, detail: impl fmt::Display) -> Verdict {
+    fn because(outcome: Outcome, said: impl fmt::Display) -> Verdict {
         Verdict {
-            detail: detail.to_string().chars().take(LONGEST_DETAIL).collect(),
+            detail: detail(said),
             ..Verdict::of(outcome)
         }
     }

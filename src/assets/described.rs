@@ -12,6 +12,7 @@ use crate::groups::Group;
 use crate::groups::queries as groups;
 use crate::i18n::Text;
 use crate::people::audit::{Action, Actor, Entry, Object, Secret};
+use crate::people::sessions::{Proof, Viewer};
 use crate::seal::{Key, Seal};
 use crate::web::form::line_mistake;
 use crate::web::{Form, Mistakes};
@@ -26,11 +27,14 @@ const MOST_RETRIES: u32 = 10;
 pub struct Choices {
     pub groups: Vec<Group>,
     pub credentials: Vec<Credential>,
+    /// Whether a named credential may go where it has not been used yet: a leaked token must not be able to send it home.
+    pub lends: bool,
 }
 
 impl Choices {
-    pub async fn load(conn: &mut Conn) -> Result<Choices> {
+    pub async fn load(conn: &mut Conn, viewer: &Viewer) -> Result<Choices> {
         Ok(Choices {
+            lends: !matches!(viewer.proof, Proof::Token(_)),
             groups: groups::all(conn).await?,
             credentials: credentials::named(conn).await?,
         })
@@ -109,6 +113,9 @@ impl Choices {
         };
         let said = Said { described, typed };
         said.guard_secrets(saved, mistakes);
+        if !self.lends && said.borrows(saved) {
+            mistakes.note("credential_id", Text::new("assets.borrowed_in_person"));
+        }
         Ok(said)
     }
 
@@ -187,6 +194,15 @@ impl Said {
         if moves && keeps {
             mistakes.note("credential_id", Text::new("assets.type_secret_again"));
         }
+    }
+
+    /// Whether a named credential would go where it has not been used yet.
+    fn borrows(&self, saved: Option<&Saved>) -> bool {
+        let described = &self.described;
+        let is_known = |saved: &Saved| {
+            saved.row.credential_id == described.credential_id && saved.row.address == described.address
+        };
+        described.credential_id.is_some() && !saved.is_some_and(is_known)
     }
 
     /// Whether the key is needed to keep it.

@@ -46,7 +46,7 @@ struct Edit {
 }
 
 impl Edit {
-    async fn load(conn: &mut Conn, kind: Kind, saved: Option<Row>) -> Result<Edit> {
+    async fn load(conn: &mut Conn, viewer: &Viewer, kind: Kind, saved: Option<Row>) -> Result<Edit> {
         let row_version = saved.as_ref().map_or(0, |row| row.row_version);
         let saved = match saved {
             Some(row) => Some(Saved::of(conn, row).await?),
@@ -55,7 +55,7 @@ impl Edit {
         Ok(Edit {
             kind,
             form: Form::default(),
-            choices: Choices::load(conn).await?,
+            choices: Choices::load(conn, viewer).await?,
             is_late: false,
             row_version,
             mistakes: Mistakes::default(),
@@ -165,7 +165,7 @@ impl Edit {
 
 /// `GET /assets/new`: of a kind, maybe like another one.
 #[handler]
-async fn new(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
+async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
     let (mut kind, mut like, mut group_id) = (Kind::Machine, None, None);
     for (key, value) in form_urlencoded::parse(req.uri().query().unwrap_or_default().as_bytes()) {
         match key.as_ref() {
@@ -181,7 +181,7 @@ async fn new(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
         None => None,
     };
     let kind = like.as_ref().map_or(kind, |row| row.kind);
-    let mut page = Edit::load(&mut conn, kind, None).await?;
+    let mut page = Edit::load(&mut conn, &viewer, kind, None).await?;
     page.fill_new(like.as_ref(), group_id)?;
     hx.render(&page, &page.as_form())
 }
@@ -191,7 +191,7 @@ async fn new(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
     let kind = Kind::parse(form.text("kind")).ok_or_else(|| Error::Invalid(Text::new("error.form")))?;
     let mut conn = app.db.conn().await?;
-    let mut page = Edit::load(&mut conn, kind, None).await?;
+    let mut page = Edit::load(&mut conn, &viewer, kind, None).await?;
     let said = page.read(&form)?;
     if page.mistakes.is_empty() {
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
@@ -224,12 +224,12 @@ async fn key(tx: &mut Transaction<'_>, app: &App, said: &Said, saved: Option<&Sa
 
 /// `GET /assets/{asset_id}/edit`
 #[handler]
-async fn edit(hx: Hx, app: Data<&App>, Path(asset_id): Path<String>) -> Result<Response> {
+async fn edit(hx: Hx, viewer: Viewer, app: Data<&App>, Path(asset_id): Path<String>) -> Result<Response> {
     let mut conn = app.db.conn().await?;
     let saved = queries::by_id(&mut conn, known_id(&asset_id)?)
         .await?
         .ok_or_else(missing)?;
-    let mut page = Edit::load(&mut conn, saved.kind, Some(saved)).await?;
+    let mut page = Edit::load(&mut conn, &viewer, saved.kind, Some(saved)).await?;
     page.fill_saved()?;
     hx.render(&page, &page.as_form())
 }
@@ -240,7 +240,7 @@ async fn update(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(asset_
     let asset_id = known_id(&asset_id)?;
     let mut conn = app.db.conn().await?;
     let saved = queries::by_id(&mut conn, asset_id).await?.ok_or_else(missing)?;
-    let mut page = Edit::load(&mut conn, saved.kind, Some(saved)).await?;
+    let mut page = Edit::load(&mut conn, &viewer, saved.kind, Some(saved)).await?;
     let said = page.read(&form)?;
     if page.mistakes.is_empty() {
         let mut tx = conn.start_transaction(TxOpts::default()).await?;

@@ -31,7 +31,7 @@ pub fn routes() -> Vec<Address> {
     vec![
         get("/assets", Access::SystemAdmin, index),
         get("/assets/:asset_id", Access::SystemAdmin, show),
-        post("/assets/:asset_id/host-key", Access::SystemAdmin, accept),
+        post("/assets/:asset_id/host-key", Access::SystemAdmin, accept).in_person(),
     ]
 }
 

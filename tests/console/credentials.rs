@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use poem::http::StatusCode;
 
 use crate::assets::{added, machine, refused};
-use crate::support::TestConsole;
+use crate::support::{TOKEN, TestConsole, let_in};
 
 #[tokio::test]
 async fn a_secret_is_sealed_never_shown_and_never_sent_to_another_address() {
@@ -117,4 +117,43 @@ async fn a_named_credential_serves_many_and_is_deleted_only_when_none_uses_it() 
     );
     assert_eq!(a.post(&removal, &[]).await.header("location"), "/credentials");
     assert!(!a.get("/audit").await.body.contains("geheim77"));
+}
+
+#[tokio::test]
+async fn a_leaked_token_cannot_send_a_named_credential_home() {
+    let a = TestConsole::start().await;
+    let_in(&a.database).await;
+    a.post(
+        "/credentials",
+        &[("name", "deploy"), ("user", "u"), ("password", "geheim77")],
+    )
+    .await;
+    let id: Option<String> = (a.conn().await.query_first("select credential_id from credential").await).unwrap();
+    let id = id.unwrap();
+    let with = |name, address, more: &[(&'static str, &'static str)]| {
+        let mut fields = machine(name, address);
+        fields.push(("credential_id", &id));
+        fields.extend(more);
+        fields
+    };
+    let why = "A token cannot send a named credential to a new address";
+    let home = with("home", "http://evil:9100", &[]);
+    refused(&a.post_with(TOKEN, "/assets", &home).await, why);
+    refused(&a.post_with(TOKEN, "/assets/trials", &home).await, why);
+    let csv = "kind,name,address,credential\nmachine,home,http://evil:9100,deploy\n";
+    a.post_with(TOKEN, "/assets/import", &[("text", csv)]).await.shows(why);
+
+    // Where a person put it, it may stay, and a token may do the rest.
+    let web = added(&a, &with("web", "http://web:9100", &[])).await;
+    let renamed = with("gate", "http://web:9100", &[("row_version", "0")]);
+    assert_eq!(a.post_with(TOKEN, &web, &renamed).await.header("location"), web);
+    let moved = with("gate", "http://evil:9100", &[("row_version", "1")]);
+    refused(&a.post_with(TOKEN, &web, &moved).await, why);
+    let own = machine("own", "http://own:9100");
+    a.post_with(TOKEN, "/assets", &own).await.header("location");
+    assert_eq!(a.count("select count(*) from asset").await, 2);
+    assert_eq!(
+        a.count("select count(*) from asset where address like '%evil%'").await,
+        0
+    );
 }

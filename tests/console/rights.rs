@@ -108,7 +108,7 @@ const TABLE: &str = "
     GET  /assets/:asset_id                       system
     GET  /assets/:asset_id/edit                  system
     POST /assets/:asset_id                       system
-    POST /assets/:asset_id/host-key              system
+    POST /assets/:asset_id/host-key              system person
     GET  /credentials                            system
     POST /credentials                            system person
     GET  /credentials/new                        system

@@ -414,6 +414,17 @@ impl TestConsole {
         Page::of(request.header("Authorization", format!("Bearer {token}")).send().await).await
     }
 
+    /// A form as a program with that token sends it.
+    pub(crate) async fn post_with(&self, token: &str, path: &str, fields: &[(&str, &str)]) -> Page {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let request = self.client.post(path).header("Accept-Language", "en");
+        let request = request.header("Authorization", format!("Bearer {token}"));
+        let request = request.content_type("application/x-www-form-urlencoded");
+        Page::of(request.body(form).send().await).await
+    }
+
     /// The one number that a statement asks for.
     pub(crate) async fn count(&self, sql: &str) -> u64 {
         self.conn().await.query_first(sql).await.unwrap().unwrap()

@@ -84,7 +84,7 @@ impl Import {
         }
         self.unknown.clone_from(&table.unknown);
         let mut conn = app.db.conn().await?;
-        let choices = Choices::load(&mut conn).await?;
+        let choices = Choices::load(&mut conn, viewer).await?;
         let plan = plan::make(&mut conn, &choices, (bytes, &table), self.after).await?;
         let shown = form.text("fingerprint");
         let is_same = shown == plan.fingerprint;
@@ -101,7 +101,7 @@ impl Import {
                 };
                 if let Some(after) = done.stopped_after {
                     self.after = after;
-                    let rest = Choices::load(&mut conn).await?;
+                    let rest = Choices::load(&mut conn, viewer).await?;
                     self.plan = Some(plan::make(&mut conn, &rest, (bytes, &table), after).await?);
                 }
                 self.done = Some(done);

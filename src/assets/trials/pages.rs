@@ -135,7 +135,7 @@ impl Show {
 #[handler]
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let (draft, mut mistakes) = read(&mut conn, &form).await?;
+    let (draft, mut mistakes) = read(&mut conn, &viewer, &form).await?;
     if mistakes.is_empty() {
         let group = draft.choices.group(draft.said.described.group_id);
         if let Some(group) = group.filter(|group| group.owner().is_none()) {
@@ -174,7 +174,7 @@ struct Draft {
 }
 
 /// What was typed, judged as for saving.
-async fn read(conn: &mut Conn, form: &Form) -> Result<(Draft, Mistakes)> {
+async fn read(conn: &mut Conn, viewer: &Viewer, form: &Form) -> Result<(Draft, Mistakes)> {
     let saved = match form.text("asset_id") {
         "" => None,
         asset_id => {
@@ -185,7 +185,7 @@ async fn read(conn: &mut Conn, form: &Form) -> Result<(Draft, Mistakes)> {
     let kind = saved.as_ref().map(|saved| saved.row.kind);
     let kind = kind.or(Kind::parse(form.text("kind")));
     let kind = kind.ok_or_else(|| Error::Invalid(Text::new("error.form")))?;
-    let (choices, mut form) = (Choices::load(conn).await?, form.clone());
+    let (choices, mut form) = (Choices::load(conn, viewer).await?, form.clone());
     // Whoever only tries need not have thought of a name.
     if form.text("name").is_empty() {
         form.set("name", kind.code());

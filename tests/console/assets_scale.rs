@@ -1,19 +1,22 @@
-//! What the list of assets reads when there are many: the database counts each row it touches.
+//! What is read of many assets by their pages and by whoever watches them: the database counts each row it touches.
 
 use std::collections::BTreeMap;
 
 use muster::assets::list::{Narrowed, Wanted};
+use muster::assets::monitor::queries::{About, Claimed, Found, claim, due, owned, record};
+use muster::assets::queries;
 use muster::assets::search::page_sql;
 use muster::web::slice::PAGE;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Params};
+use mysql_async::{Conn, Params, TxOpts};
 
 use crate::support::TestConsole;
 
 const ASSETS: u32 = 20_000;
 const GROUPS: u32 = 100;
 
-/// Names that are not in the order of the ids, a third of each kind, one in a hundred down, one in a thousand paused.
+/// Names that are not in the order of the ids, a third of each kind, one in a hundred down, one in a thousand paused; one in
+/// a hundred is due.
 async fn many(console: &TestConsole) {
     let groups: Vec<String> = (2..=GROUPS).map(|n| format!("('group {n}', 'group {n}')")).collect();
     let mut conn = console.conn().await;
@@ -25,9 +28,12 @@ async fn many(console: &TestConsole) {
         let sql = format!("insert into asset ({columns}) values {}", rows.join(", "));
         conn.query_drop(sql).await.unwrap();
     }
-    conn.query_drop("insert into asset_watch (asset_id, group_id) select asset_id, group_id from asset")
-        .await
-        .unwrap();
+    conn.query_drop(
+        "insert into asset_watch (asset_id, group_id, due_at) select asset_id, group_id, \
+         utc_timestamp(6) + interval if(asset_id % 100 = 7, 0, 1) hour from asset",
+    )
+    .await
+    .unwrap();
     conn.query_drop("analyze table asset, asset_watch").await.unwrap();
 }
 
@@ -133,5 +139,93 @@ async fn no_statement_of_the_list_reads_the_table_itself_from_end_to_end() {
             .iter()
             .filter(|(table, way)| way.as_deref() == Some("ALL") && table.as_deref() == Some("a"));
         assert_eq!(scans.count(), 0, "{query}: {ways:?}");
+    }
+}
+
+/// Each has changed its state twice.
+async fn changed_twice(conn: &mut Conn) {
+    for (was, state) in [("new", "down"), ("down", "up")] {
+        let sql =
+            format!("insert into asset_event (asset_id, was, state) select asset_id, '{was}', '{state}' from asset");
+        conn.query_drop(sql).await.unwrap();
+    }
+    conn.query_drop("analyze table asset_event").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_of_an_asset_and_the_bars_of_the_list_read_only_their_own() {
+    let a = TestConsole::start().await;
+    many(&a).await;
+    let mut conn = a.conn().await;
+    changed_twice(&mut conn).await;
+    reads(&mut conn).await;
+    assert!(queries::with_twin(&mut conn, 10_000).await.unwrap().is_some());
+    let read = reads(&mut conn).await;
+    assert!(read <= 10, "the asset: {read}");
+    assert_eq!(queries::history(&mut conn, 10_000, 50).await.unwrap().len(), 2);
+    let read = reads(&mut conn).await;
+    assert!(read <= 10, "its history: {read}");
+    let ids: Vec<u32> = (1..=PAGE as u32).map(|n| n * 100).collect();
+    assert_eq!(queries::recent(&mut conn, &ids).await.unwrap().len(), 2 * PAGE);
+    let read = reads(&mut conn).await;
+    assert!(read <= 10 * PAGE as u64, "the bars of the list: {read}");
+}
+
+#[tokio::test]
+async fn the_watch_reads_what_is_due_and_not_what_there_is() {
+    let a = TestConsole::start().await;
+    many(&a).await;
+    a.sql(&format!(
+        "insert into cluster_group (group_id, install_id, position) select group_id, '{}', 0 from asset_group where group_id > 1",
+        a.id()
+    ))
+    .await;
+    let mut conn = a.conn().await;
+    reads(&mut conn).await;
+    let groups: Vec<u32> = owned(&mut conn, a.id())
+        .await
+        .unwrap()
+        .iter()
+        .map(|own| own.group_id)
+        .collect();
+    assert_eq!(groups.len(), GROUPS as usize);
+    let read = reads(&mut conn).await;
+    assert!(read <= 15 * u64::from(GROUPS), "whose they are: {read}");
+    let ids = due(&mut conn, &groups, false, 400).await.unwrap();
+    let read = reads(&mut conn).await;
+    assert_eq!(ids.len() as u32, ASSETS / 100);
+    let few = ids.len() as u64;
+    assert!(read <= 3 * few + 3 * u64::from(GROUPS), "what is due: {read} for {few}");
+    let claimed = claim(&mut conn, &ids, &"c".repeat(32)).await.unwrap();
+    let read = reads(&mut conn).await;
+    assert_eq!(claimed.len(), ids.len());
+    assert!(read <= 10 * few, "what is claimed: {read} for {few}");
+
+    let found: Vec<Found> = claimed.into_iter().map(unreachable).collect();
+    let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
+    record(&mut tx, &found, a.id()).await.unwrap();
+    tx.commit().await.unwrap();
+    let read = reads(&mut conn).await;
+    assert_eq!(a.count("select count(*) from asset_watch where misses = 1").await, few);
+    assert!(read <= 10 * few, "what is written: {read} for {few}");
+}
+
+/// It failed for the first time.
+fn unreachable(claimed: Claimed) -> Found {
+    Found {
+        id: claimed.asset_id,
+        claim: claimed.claim,
+        latency: None,
+        latencies: String::new(),
+        misses: 1,
+        slow: 0,
+        retry: 1,
+        facts: String::new(),
+        turn: None,
+        about: About {
+            name: claimed.name,
+            group_id: claimed.group_id,
+            group: claimed.group_name,
+        },
     }
 }

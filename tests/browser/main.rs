@@ -19,6 +19,7 @@ mod peers;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/page.rs"]
 mod page;
+mod pages;
 mod sign_in;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/support.rs"]
@@ -28,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrome::{Browser, Look};
-use muster::app::Standing;
 use mysql_async::prelude::Queryable;
 use poem::Server;
 use poem::listener::TcpAcceptor;
@@ -138,32 +138,6 @@ async fn language_and_theme(a: &TestConsole, page: &Browser, address: &str) {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_cut_off_at_phone_width() {
-    let (a, address, _site) = reachable().await;
-    let long = "名".repeat(50);
-    let sql = "update cluster set name = ?, address = concat('https://', repeat('a', 240)), host = repeat('h', 200)";
-    a.conn().await.exec_drop(sql, (&long,)).await.unwrap();
-    a.app.log.write(&format!("7a175577/5c1e ERROR {}", "x".repeat(500)));
-    let page = Browser::start(Look::Phone).await;
-    page.arrive_as(&address, &a.visitor).await;
-    for path in [
-        "/clusters".to_owned(),
-        format!("/clusters/{}", a.id()),
-        format!("/clusters/{}/edit", a.id()),
-        format!("/clusters/{}/removal", a.id()),
-        format!("/clusters/{}/succession", a.id()),
-        "/groups".to_owned(),
-        "/settings".to_owned(),
-        "/log".to_owned(),
-        "/nowhere".to_owned(),
-    ] {
-        page.goto(&format!("{address}{path}")).await;
-        page.until("return document.documentElement.scrollWidth <= 360").await;
-    }
-    page.close().await;
-}
-
 pub(crate) async fn clean(page: &Browser, theme: &str, what: &str) {
     page.run(&format!(
         "document.documentElement.setAttribute('data-bs-theme', '{theme}')"
@@ -171,59 +145,6 @@ pub(crate) async fn clean(page: &Browser, theme: &str, what: &str) {
     .await;
     let found = page.axe().await;
     assert!(found.is_empty(), "{what} in {theme}: {found}");
-}
-
-/// The pages of a server that may not work: waiting for its database, a duplicate, removed.
-pub(crate) async fn clean_while_paused(console: &TestConsole, page: &Browser, address: &str, theme: &str) {
-    let duplicate = Standing::Duplicate {
-        host: "other".into(),
-        path: "/srv/muster".into(),
-    };
-    let removed = Standing::Removed {
-        by: "admin".into(),
-        at: Some(chrono::NaiveDateTime::default()),
-    };
-    for standing in [Standing::Starting(None), duplicate, removed] {
-        console.app.standing.send_replace(standing.clone());
-        page.goto(&format!("{address}/clusters")).await;
-        page.has("#flash.notice").await;
-        clean(page, theme, &format!("{standing:?}")).await;
-    }
-    console.app.standing.send_replace(Standing::Working);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn axe_finds_no_serious_violation_in_either_theme() {
-    let (a, address, _site) = reachable().await;
-    a.add_rows(3).await;
-    a.conn()
-        .await
-        .query_drop("update cluster set stopped_at = beat_at where cluster_id = 'C1'")
-        .await
-        .unwrap();
-    for look in [Look::Desktop, Look::Phone] {
-        let page = Browser::start(look).await;
-        page.arrive_as(&address, &a.visitor).await;
-        for (theme, lang) in [("light", "en"), ("dark", "zh-CN")] {
-            page.goto(&format!("{address}/healthz")).await;
-            page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
-                .await;
-            for path in [
-                "/clusters".to_owned(),
-                "/clusters?name=none".to_owned(),
-                format!("/clusters/{}", a.id()),
-                format!("/clusters/{}/succession", a.id()),
-                "/settings".to_owned(),
-                "/log".to_owned(),
-                "/x".to_owned(),
-            ] {
-                page.goto(&format!("{address}{path}")).await;
-                clean(&page, theme, &path).await;
-            }
-            clean_while_paused(&a, &page, &address, theme).await;
-        }
-        page.close().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,7 +248,7 @@ async fn hand_over(
 
 /// The cluster that is to take over, by id and name, held together with the one that goes; none to unbind.
 async fn heir(tx: &mut Transaction<'_>, install_id: &str, form: &Form) -> Result<Option<(String, String)>> {
-    let to = form.text("to");
+    let to = form.id("to");
     let wanted: &[&str] = if to.is_empty() {
         &[install_id]
     } else {

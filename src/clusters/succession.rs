@@ -78,7 +78,7 @@ async fn create(
     Path(install_id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let chosen = form.text("from").to_owned();
+    let chosen = form.id("from").to_owned();
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let refusal = perform(&mut tx, &viewer.actor(&app), &install_id, &chosen).await?;
     match refusal {

@@ -67,7 +67,7 @@ impl Bind {
 /// `POST /groups/{group_id}/clusters`
 #[handler]
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_id): Path<String>) -> Result<Response> {
-    let (group_id, install_id) = (known_id(&group_id)?, form.text("install_id"));
+    let (group_id, install_id) = (known_id(&group_id)?, form.id("install_id"));
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let group = queries::locked(&mut tx, group_id).await?.ok_or_else(missing)?;

@@ -96,7 +96,7 @@ async fn create(
     form: Form,
     Path(install_id): Path<String>,
 ) -> Result<Response> {
-    let to = form.text("to");
+    let to = form.id("to");
     let mut conn = app.db.conn().await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     match hand_over(&mut tx, &viewer.actor(&app), (&install_id, to)).await? {

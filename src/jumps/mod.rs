@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::clusters::check::probe::Outcome;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
+use crate::install::is_install_id;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Entry as Line, Object};
 use crate::people::{Role, Viewer, secret};
@@ -161,9 +162,13 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     if to == app.install.id {
         return Ok(hx.see_other(&back));
     }
+    let missing = || Error::NotFound(Text::new("jumps.missing"));
+    if !is_install_id(to) {
+        return Err(missing());
+    }
     let mut conn = app.db.conn().await?;
     let found = queries::target(&mut conn, who(&viewer, &app), to).await?;
-    let entry = found.ok_or_else(|| Error::NotFound(Text::new("jumps.missing")))?;
+    let entry = found.ok_or_else(missing)?;
     if !entry.is_reachable() {
         return Err(Error::Conflict(Text::new("jumps.no_address").with("name", &entry.name)));
     }

@@ -259,6 +259,10 @@ fn judge(door: Door, viewer: Option<&Viewer>, req: &Request) -> Result<()> {
             return Err(Error::Forbidden(Text::new("error.in_person")));
         }
     }
+    // No address of ours has an escape in it, and no id a letter that its column cannot hold.
+    if req.uri().path().contains('%') {
+        return Err(Error::NotFound(Text::new("error.not_found")));
+    }
     match req.method().is_safe() || door.is_from_elsewhere || is_same_origin(req) {
         true => Ok(()),
         false => Err(Error::Forbidden(Text::new("error.origin"))),

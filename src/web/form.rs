@@ -88,6 +88,11 @@ impl Form {
         self.exact(name).trim()
     }
 
+    /// A field with an id in it: empty when it was not sent, and for what no column of ids can hold an id that nothing has.
+    pub fn id(&self, name: &str) -> &str {
+        known_id(self.text(name))
+    }
+
     /// Puts a value in place of whatever was sent under a name.
     pub fn set(&mut self, name: &str, value: &str) {
         self.fields.retain(|(known, _)| known != name);
@@ -100,11 +105,22 @@ impl Form {
         fields.map(|(_, value)| value.as_str())
     }
 
+    /// [`Form::id`], of everything that was sent under a name.
+    pub fn ids<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.all(name).map(known_id)
+    }
+
     /// A field as it was typed, for passwords.
     pub fn exact(&self, name: &str) -> &str {
         let field = self.fields.iter().find(|(known, _)| known == name);
         field.map_or("", |(_, value)| value.as_str())
     }
+}
+
+/// What no column of ids can hold is an id that nothing has.
+fn known_id(id: &str) -> &str {
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { id } else { "?" }
 }
 
 /// The body of a form with a file.

@@ -25,13 +25,13 @@ pub fn routes() -> Vec<Address> {
 /// `POST /workspaces/bindings`: those that are ticked, to the chosen cluster or to none.
 #[handler]
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    let mut ids: Vec<&str> = form.all("workspace").take(MOST).collect();
+    let mut ids: Vec<&str> = form.ids("workspace").take(MOST).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
         return Err(Error::Invalid(Text::new("workspaces.none_ticked")));
     }
-    let to = match form.text("to") {
+    let to = match form.id("to") {
         "none" => None,
         "" => return Err(Error::Invalid(Text::new("workspaces.choose_cluster"))),
         to => Some(to),

@@ -86,10 +86,10 @@ impl Edit {
             name: form.text("name").to_owned(),
             description: form.text("description").to_owned(),
             folder: form.text("folder").to_owned(),
-            install_id: Some(form.text("install_id").to_owned()).filter(|id| !id.is_empty()),
+            install_id: Some(form.id("install_id").to_owned()).filter(|id| !id.is_empty()),
         };
         self.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
-        self.shown_cluster = Some(form.text("was").to_owned()).filter(|id| !id.is_empty());
+        self.shown_cluster = Some(form.id("was").to_owned()).filter(|id| !id.is_empty());
         let typed = &self.typed;
         match typed.name.is_empty() {
             true => self.mistakes.note("name", Text::new("workspaces.name_missing")),

@@ -21,6 +21,7 @@ mod handovers;
 mod home;
 mod hostile;
 mod identity;
+mod inputs;
 mod jumps;
 mod liveness;
 mod log;

@@ -256,7 +256,8 @@ impl Said {
                 None => Some(vault::insert(tx, key, (None, &self.typed), by).await?),
             };
         }
-        if !queries::update(tx, (asset_id, row_version), &described, by).await? {
+        let moves = saved.row.address != described.address;
+        if !queries::update(tx, (asset_id, row_version), (&described, moves), by).await? {
             return Ok(false);
         }
         if let Some(credential_id) = own.filter(|_| self.described.credential_id.is_some()) {

@@ -120,6 +120,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the same limit of the same thing is passed, by however much.
+    pub fn is_alike(&self, other: &Reason) -> bool {
+        match (self, other) {
+            (Reason::Cpu { limit, .. }, Reason::Cpu { limit: known, .. })
+            | (Reason::Memory { limit, .. }, Reason::Memory { limit: known, .. }) => limit == known,
+            (
+                Reason::Disk { mount, limit, .. },
+                Reason::Disk {
+                    mount: known_mount,
+                    limit: known,
+                    ..
+                },
+            ) => (mount, limit) == (known_mount, known),
+            _ => self == other,
+        }
+    }
+
     /// Of an address as somebody typed it, without a password that may stand in it.
     pub fn bad_address(address: &str) -> Reason {
         Reason::BadAddress {

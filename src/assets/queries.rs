@@ -130,11 +130,12 @@ pub async fn insert(tx: &mut Transaction<'_>, described: &Described, by: &str) -
 }
 
 /// False when somebody else saved since `row_version`, or it is gone. What is checked may be another thing now, so it is due
-/// at once; with another address, what the former one was known by is forgotten.
+/// at once unless it is paused; when it `moves`, that is, gets another address, what the former one was known by is
+/// forgotten.
 pub async fn update(
     tx: &mut Transaction<'_>,
     (asset_id, row_version): (u32, u32),
-    described: &Described,
+    (described, moves): (&Described, bool),
     by: &str,
 ) -> mysql_async::Result<bool> {
     // From left to right: whose pin it is is asked before the address is another.
@@ -156,8 +157,16 @@ pub async fn update(
     if tx.affected_rows() != 1 {
         return Ok(false);
     }
+    let forgotten = match moves {
+        true => ", w.misses = 0, w.is_slow = 0, w.latencies = '', w.latency_us = null, w.facts = null",
+        false => "",
+    };
     tx.exec_drop(
-        "update asset_watch set interval_s = ?, due_at = least(due_at, utc_timestamp(6)), claim = '' where asset_id = ?",
+        format!(
+            "update asset_watch w join asset a on a.asset_id = w.asset_id set w.interval_s = ?, w.claim = '', \
+             w.due_at = greatest(utc_timestamp(6), coalesce(a.paused_until, utc_timestamp(6))){forgotten} \
+             where w.asset_id = ?"
+        ),
         (described.interval_s, asset_id),
     )
     .await?;
@@ -177,6 +186,9 @@ pub async fn accept_pin(
     )
     .await?;
     let accepted = tx.affected_rows() == 1;
+    // A check that is under way knows the former key.
+    tx.exec_drop("update asset_watch set claim = '' where asset_id = ?", (asset_id,))
+        .await?;
     check_now(tx, &[asset_id]).await?;
     Ok(accepted)
 }

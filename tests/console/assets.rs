@@ -255,6 +255,15 @@ async fn a_paused_asset_is_not_due_until_its_time_is_over_or_somebody_resumes_it
         1,
         "a paused one stays paused"
     );
+    let version = a
+        .count("select row_version from asset where asset_id = 7")
+        .await
+        .to_string();
+    let mut fields = machine("renamed", "http://10.0.0.7:9100");
+    fields.push(("row_version", &version));
+    assert_eq!(a.post("/assets/7", &fields).await.header("location"), "/assets/7");
+    let due = "select timestampdiff(minute, utc_timestamp(6), due_at) from asset_watch where asset_id = 7";
+    assert_eq!(a.count(due).await, 119, "also when it is edited");
     a.post("/assets/resumptions", &[("asset", "7")]).await;
     assert_eq!(
         a.count("select count(*) from asset where paused_until is not null")

@@ -327,6 +327,7 @@ async fn what_is_kept_is_used_where_it_belongs_and_sent_nowhere_else() {
         .await;
     let asset_id = saved.header("location").rsplit('/').next().unwrap().to_owned();
     a.sql("update asset_watch set due_at = '9999-12-31'").await;
+    a.sql("update asset set paused_until = '9999-12-31'").await;
     a.sql("update asset set pin = 'ssh-ed25519 SHA256:another'").await;
     let again = [("login", "password"), ("user", USER), ("asset_id", &*asset_id)];
     // What the host is known by counts here, too, and stays.

@@ -377,3 +377,23 @@ async fn one_message_tells_of_an_outage_and_one_of_its_end() {
     assert_eq!(states(&a).await, ["up"]);
     assert_eq!(events().await, ["down", "up"]);
 }
+
+#[tokio::test]
+async fn at_another_address_nothing_is_known_of_it() {
+    let a = TestConsole::start().await;
+    let peer = Hostile::start(works()).await;
+    let web = add(&a, "web", peer.port).await;
+    let monitor = Monitor::default();
+    round(&a, &monitor).await;
+    a.sql("update asset_watch set misses = 2").await;
+    let known = "select count(*) from asset_watch where facts is not null or latencies <> '' or misses > 0";
+    assert_eq!(a.count(known).await, 1);
+    let address = format!("http://127.0.0.1:{}", free_port());
+    let mut fields = machine("web", &address);
+    fields.push(("row_version", "0"));
+    assert_eq!(a.post(&web, &fields).await.header("location"), web);
+    assert_eq!(a.count(known).await, 0);
+    // What the former one had missed does not count.
+    round(&a, &monitor).await;
+    assert_eq!(states(&a).await, ["up"]);
+}

@@ -91,6 +91,53 @@ async fn hundreds_at_one_host_that_hangs_do_not_take_the_places_of_all_others() 
 }
 
 #[tokio::test]
+async fn thousands_that_begin_to_hang_at_once_do_not_delay_the_others_by_more_than_an_interval() {
+    let a = TestConsole::start().await;
+    let (port, _) = silent().await;
+    let addresses = (0..4_000).map(|n| format!("http://127.7.{}.{}:{port}", n / 250, n % 250 + 1));
+    add_many(&a, addresses, false).await;
+    a.sql("update asset_watch set due_at = utc_timestamp(6) - interval 1 minute")
+        .await;
+    a.sql("update asset set timeout_s = 5, state = 'up'").await;
+    let peer = Hostile::start(works()).await;
+    add(&a, "healthy", peer.port).await;
+    let (monitor, began) = (Monitor::default(), Instant::now());
+    let mut beat = tokio::time::interval(Duration::from_millis(100));
+    while peer.asked().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(25), "the healthy one waits");
+        monitor.tick(&a.app).await.unwrap();
+        beat.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn what_found_no_place_at_its_host_is_due_again_soon() {
+    let a = TestConsole::start().await;
+    let (port, _) = silent().await;
+    add_many(&a, (0..20).map(|_| format!("http://127.0.0.3:{port}")), false).await;
+    a.sql("update asset_watch set interval_s = 3600").await;
+    round(&a, &Monitor::default()).await;
+    let soon = "select count(*) from asset_watch where due_at < utc_timestamp(6) + interval 6 second and claim = ''";
+    // Those that looked found nobody in; they are down already, and come again at their own place.
+    let soon = a.count(soon).await;
+    assert!((12..=16).contains(&soon), "{soon}");
+}
+
+#[tokio::test]
+async fn a_clock_of_the_database_that_is_set_back_stops_nothing() {
+    let a = TestConsole::start().await;
+    let peer = Hostile::start(works()).await;
+    add(&a, "web", peer.port).await;
+    let paused = add(&a, "paused", peer.port).await;
+    let id = paused.trim_start_matches("/assets/");
+    a.post("/assets/pauses", &[("asset", id), ("note", "move")]).await;
+    a.sql("update asset_watch set due_at = due_at + interval 1 hour where due_at < '9999-01-01'")
+        .await;
+    round(&a, &Monitor::default()).await;
+    assert_eq!(peer.asked().len(), 1, "and what is paused stays so");
+}
+
+#[tokio::test]
 async fn a_result_that_cannot_be_written_is_dropped_alone() {
     let a = TestConsole::start().await;
     let (gone, peer) = (free_port(), Hostile::start(works()).await);

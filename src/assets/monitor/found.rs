@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::lanes::SLOW;
 use super::queries::{About, Claimed, Found, Turn};
 use crate::assets::facts::Facts;
 use crate::assets::outcome::{Outcome, Reason, Report};
@@ -12,19 +13,18 @@ const KEPT: usize = 60;
 
 impl Found {
     /// In a mass loss nothing that answered before counts as down.
-    pub fn of(claimed: Claimed, report: &Report, is_lost: bool) -> Found {
+    pub fn of(claimed: Claimed, report: &Report, (took, is_lost): (Duration, bool)) -> Found {
         let fails = matches!(report.outcome, Outcome::Down(_));
         let misses = if fails { claimed.misses.saturating_add(1) } else { 0 };
         let turn = turn(&claimed, report, misses, is_lost);
         let is_open = !matches!(claimed.state, State::Down | State::Changed);
         let will_retry = fails && is_open && misses <= claimed.retries;
-        let is_slow = matches!(report.outcome, Outcome::Down(Reason::TimedOut { .. }));
         Found {
             id: claimed.asset_id,
             latency: report.latency.map(micros),
             latencies: latencies(&claimed.latencies, report.latency),
             misses,
-            slow: u8::from(is_slow),
+            slow: u8::from(took >= SLOW),
             retry: u8::from(will_retry),
             facts: facts(&report.facts),
             turn,
@@ -82,7 +82,8 @@ fn turn(claimed: &Claimed, report: &Report, misses: u32, is_lost: bool) -> Optio
         (Some(shown), false) if claimed.pin.is_empty() => (shown.clone(), String::new()),
         _ => (String::new(), String::new()),
     };
-    let is_new = state != claimed.state || reason != claimed.reason || !pin.is_empty();
+    let is_same = reason == claimed.reason || is_alike(&report.outcome, &claimed.reason);
+    let is_new = state != claimed.state || !is_same || !pin.is_empty();
     is_new.then(|| Turn {
         id: claimed.asset_id,
         state: state.code(),
@@ -90,4 +91,13 @@ fn turn(claimed: &Claimed, report: &Report, misses: u32, is_lost: bool) -> Optio
         pin,
         offered,
     })
+}
+
+/// Whether it says the same but for a number that is another at each look: the row that everybody reads is not written for
+/// that.
+fn is_alike(outcome: &Outcome, known: &str) -> bool {
+    match (outcome, serde_json::from_str(known)) {
+        (Outcome::Degraded(reason), Ok(known)) => reason.is_alike(&known),
+        _ => false,
+    }
 }

@@ -1,19 +1,19 @@
 //! The watch over the assets of the groups that this server owns: claims what is due, looks, and writes down what it found.
 
 mod found;
+mod lanes;
 mod loss;
 pub mod queries;
 mod trials;
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Transaction, TxOpts};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::credentials;
@@ -26,20 +26,20 @@ use crate::app::App;
 use crate::clusters::check;
 use crate::error::{Error, Result, chain};
 use crate::notify::{self, Event, Message};
+use lanes::{Lanes, Place};
 use loss::Loss;
 use queries::{Claimed, Found, Turned};
 
 /// How often a server looks what is due.
 pub const PERIOD: Duration = Duration::from_millis(500);
-/// Checks at the same time of assets that answer, and of those that did not answer in time: these wait in a queue of their
-/// own, so that thousands of them delay nobody else.
-const MOST_RUNNING: [usize; 2] = [400, 200];
-/// Checks at the same time at one host.
-const MOST_PER_HOST: usize = 4;
 /// Assets claimed, and results written, by one statement.
 const PIECE: usize = 500;
+/// Between the beginnings of two checks: a page that is asked for meanwhile must not wait for hundreds of them.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Trials taken by one step.
 const MOST_TRIALS: usize = 20;
+/// How often one looks for assets that are due later than their interval allows, as after the database's clock was set back.
+const MENDS: Duration = Duration::from_secs(60);
 /// A server that looked away for so long has to watch anew before it believes that others are gone.
 const LOOKED_AWAY: Duration = Duration::from_secs(10);
 
@@ -47,8 +47,10 @@ const LOOKED_AWAY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Done {
     claimed: Claimed,
-    report: Report,
+    /// None when its host had no place for it.
+    report: Option<Report>,
     began: Instant,
+    took: Duration,
 }
 
 /// Keeps the checks under way between two steps.
@@ -56,20 +58,27 @@ struct Done {
 pub struct Monitor {
     sender: mpsc::UnboundedSender<Done>,
     state: tokio::sync::Mutex<Running>,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    lanes: Lanes,
 }
 
 #[derive(Debug)]
 struct Running {
     receiver: mpsc::UnboundedReceiver<Done>,
+    /// Of its own: pages must not keep the watch waiting.
+    conn: Option<Conn>,
     /// Results that could not be written yet.
     waiting: Vec<Found>,
-    checks: [JoinSet<()>; 2],
+    /// How many of them are written at once: fewer while that takes too long.
+    piece: usize,
+    /// A step that was cut off has left this behind.
+    is_writing: bool,
+    checks: JoinSet<()>,
     loss: Loss,
     /// Since when this server has looked at the roll without a gap, and when last.
     looking: Option<(Instant, Instant)>,
     /// When the database was away last.
     away: Option<Instant>,
+    mended: Option<Instant>,
 }
 
 impl Default for Monitor {
@@ -77,14 +86,18 @@ impl Default for Monitor {
         let (sender, receiver) = mpsc::unbounded_channel();
         Monitor {
             sender,
-            hosts: Mutex::default(),
+            lanes: Lanes::default(),
             state: tokio::sync::Mutex::new(Running {
                 receiver,
+                conn: None,
                 waiting: Vec::new(),
-                checks: [JoinSet::new(), JoinSet::new()],
+                piece: PIECE,
+                is_writing: false,
+                checks: JoinSet::new(),
                 loss: Loss::default(),
                 looking: None,
                 away: None,
+                mended: None,
             }),
         }
     }
@@ -97,34 +110,48 @@ impl Monitor {
     /// [`Error::Unavailable`] while the database does not answer; results are kept for the next step.
     pub async fn tick(&self, app: &App) -> Result<()> {
         let mut running = self.state.lock().await;
+        if std::mem::take(&mut running.is_writing) {
+            running.write_less();
+        }
         // A step that hung was cut off, and nobody has said so.
         if running.looking.is_some_and(|(_, last)| last.elapsed() > LOOKED_AWAY) {
             running.looking = None;
             running.doubt();
         }
-        let step = async {
-            let mut conn = app.db.conn().await?;
-            running.record(app, &mut conn).await?;
-            self.claim(app, &mut running, &mut conn).await
+        let done = match running.connected(app).await {
+            Ok(mut conn) => {
+                let done = self.step(app, &mut running, &mut conn).await;
+                if !matches!(done, Err(Error::Unavailable(_))) {
+                    running.conn = Some(conn);
+                }
+                done
+            }
+            Err(error) => Err(error),
         };
-        let done = step.await;
-        if done.is_err() {
+        if matches!(done, Err(Error::Unavailable(_))) {
             running.looking = None;
             running.doubt();
         }
         done
     }
 
-    /// Waits until every check under way has ended, and writes down what they found. For tests and for a check on demand.
+    async fn step(&self, app: &App, running: &mut Running, conn: &mut Conn) -> Result<()> {
+        running.record(app, conn).await?;
+        match self.claim(app, running, conn).await {
+            // Somebody edits these very assets: the next step takes them.
+            Err(error) if error.is_contention() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Waits until every check under way has ended, and writes down what they found. For tests.
     ///
     /// # Errors
     /// As for [`Monitor::tick`].
     pub async fn settle(&self, app: &App) -> Result<()> {
         let mut running = self.state.lock().await;
-        for checks in &mut running.checks {
-            while checks.join_next().await.is_some() {}
-        }
-        let mut conn = app.db.conn().await?;
+        while running.checks.join_next().await.is_some() {}
+        let mut conn = running.connected(app).await?;
         running.record(app, &mut conn).await
     }
 
@@ -133,72 +160,74 @@ impl Monitor {
             return Ok(());
         }
         let groups = running.owned(app, conn).await?;
+        if running.mended.is_none_or(|mended| mended.elapsed() > MENDS) {
+            queries::mend(conn, &groups).await?;
+            running.mended = Some(Instant::now());
+        }
+        while running.checks.try_join_next().is_some() {}
         self.take_trials(app, running, conn, &groups).await?;
-        for lane in [0, 1] {
-            while running.checks[lane].try_join_next().is_some() {}
-            let free = MOST_RUNNING[lane].saturating_sub(running.checks[lane].len()).min(PIECE);
-            let ids = queries::due(conn, &groups, lane == 1, free).await?;
-            if ids.is_empty() {
-                continue;
-            }
+        for is_slow in [false, true] {
+            let free = self.lanes.free(is_slow).min(PIECE);
+            let ids = queries::due(conn, &groups, is_slow, free).await?;
             let claim = Uuid::new_v4().simple().to_string();
-            for claimed in queries::claim(conn, &ids, &claim).await? {
-                let check = self.check(app, claimed);
-                running.checks[lane].spawn(check);
+            let claimed = queries::claim(conn, &ids, &claim).await?;
+            let pause = PAUSE.min(PERIOD / claimed.len().max(1) as u32);
+            for (number, claimed) in (0..).zip(claimed) {
+                let Some(place) = self.lanes.take(is_slow) else { break };
+                let check = self.check(app, claimed, (place, is_slow));
+                running.checks.spawn(async move {
+                    sleep(pause * number).await;
+                    check.await;
+                });
             }
         }
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|_, host| Arc::strong_count(host) > 1);
+        self.lanes.tidy();
         Ok(())
     }
 
     /// Somebody waits for these, so they go first; they count as checks.
     async fn take_trials(&self, app: &App, running: &mut Running, conn: &mut Conn, groups: &[u32]) -> Result<()> {
-        while running.checks[0].try_join_next().is_some() {}
-        let free = MOST_RUNNING[0].saturating_sub(running.checks[0].len()).min(MOST_TRIALS);
+        let free = self.lanes.free(false).min(MOST_TRIALS);
         let claim = Uuid::new_v4().simple().to_string();
         let keys = (claim.as_str(), app.install.id.as_str());
         for taken in crate::assets::trials::queries::take(conn, groups, keys, free).await? {
-            let (app, host) = (app.clone(), self.host(&taken.address));
-            running.checks[0].spawn(async move {
+            let Some(place) = self.lanes.take(false) else { break };
+            let (app, host) = (app.clone(), self.lanes.at_host(&taken.address, false));
+            running.checks.spawn(place.run(async move {
                 let _place = host.acquire().await;
                 trials::make(&app, taken).await;
-            });
+            }));
         }
         Ok(())
     }
 
-    /// The places at the host of an address.
-    fn host(&self, address: &str) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = hosts.entry(host_of(address));
-        host.or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_HOST))).clone()
-    }
-
     /// One check, on its own.
-    fn check(&self, app: &App, claimed: Claimed) -> impl Future<Output = ()> + use<> {
+    fn check(&self, app: &App, claimed: Claimed, (place, is_slow): (Place, bool)) -> impl Future<Output = ()> + use<> {
         let (app, sender) = (app.clone(), self.sender.clone());
-        let host = self.host(&claimed.address);
-        let patience = Duration::from_secs(u64::from(claimed.timeout_s));
-        async move {
-            // Hundreds at one host that hangs must not take the places of all others: these come again when due.
-            let Ok(_place) = timeout(patience, host.acquire()).await else {
-                return;
-            };
+        let host = self.lanes.at_host(&claimed.address, is_slow);
+        // With the wait it must be over before it is due again, since it would not count then.
+        let patience = claimed
+            .timeout_s
+            .min(claimed.interval_s.saturating_sub(claimed.timeout_s));
+        let patience = Duration::from_secs(u64::from(patience.max(1)));
+        place.run(async move {
+            let turn = timeout(patience, host.acquire()).await;
             let began = Instant::now();
-            let report = look(&app, prepare(&app, &claimed)).await;
-            let done = Done { claimed, report, began };
+            let report = match turn {
+                Ok(_place) => Some(look(&app, prepare(&app, &claimed)).await),
+                Err(_) => None,
+            };
+            let took = began.elapsed();
+            let done = Done {
+                claimed,
+                report,
+                began,
+                took,
+            };
             // Only a server that stops has nobody who listens.
             let _ = sender.send(done);
-        }
+        })
     }
-}
-
-/// The host of an address, to be gentle to it.
-fn host_of(address: &str) -> String {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or(rest);
-    host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned()
 }
 
 async fn look(app: &App, prepared: Result<(Settings, Target)>) -> Report {
@@ -233,6 +262,16 @@ fn last_ticks(claimed: &Claimed) -> Option<[f64; 2]> {
 }
 
 impl Running {
+    /// The connection of the last step, or a new one. Others' locks are not waited for for long.
+    async fn connected(&mut self, app: &App) -> Result<Conn> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        let mut conn = app.db.own_conn().await?;
+        conn.query_drop("set session innodb_lock_wait_timeout = 1").await?;
+        Ok(conn)
+    }
+
     /// The groups that are ours, without those of which we only believe it and have not watched for long enough.
     async fn owned(&mut self, app: &App, conn: &mut Conn) -> Result<Vec<u32>> {
         let owned = queries::owned(conn, &app.install.id).await?;
@@ -249,36 +288,51 @@ impl Running {
 
     async fn record(&mut self, app: &App, conn: &mut Conn) -> Result<()> {
         let now = Instant::now();
-        let mut ended = Vec::new();
+        let (mut ended, mut unseen) = (Vec::new(), Vec::new());
         while let Ok(done) = self.receiver.try_recv() {
-            let fails = matches!(done.report.outcome, Outcome::Down(_));
+            let Some(report) = done.report else {
+                unseen.push((done.claimed.asset_id, done.claimed.claim));
+                continue;
+            };
+            let fails = matches!(report.outcome, Outcome::Down(_));
             if fails && self.away.is_some_and(|away| done.began <= away) {
                 continue;
             }
             self.loss.note(done.claimed.asset_id, done.claimed.state, fails, now);
-            ended.push(done);
+            ended.push((done.claimed, report, done.took));
         }
         let is_lost = self.loss.is_on(now);
         if app.mass_loss.swap(is_lost, Ordering::Relaxed) != is_lost {
             tracing::warn!(lost = is_lost, "more than half of the assets fail at once: {is_lost}");
         }
-        self.waiting.extend(
-            ended
-                .into_iter()
-                .map(|done| Found::of(done.claimed, &done.report, is_lost)),
-        );
+        let found = ended.into_iter();
+        self.waiting
+            .extend(found.map(|(claimed, report, took)| Found::of(claimed, &report, (took, is_lost))));
+        queries::put_back(conn, &unseen).await?;
         while !self.waiting.is_empty() {
-            let piece = &self.waiting[..self.waiting.len().min(PIECE)];
-            match write(app, conn, piece).await {
-                Ok(()) => {}
-                // Somebody edits these very assets: the next step writes them.
-                Err(error) if error.is_contention() => return Ok(()),
+            let count = self.waiting.len().min(self.piece);
+            let piece = &self.waiting[..count];
+            self.is_writing = true;
+            let done = write(app, conn, piece).await;
+            self.is_writing = false;
+            match done {
+                Ok(()) => self.piece = (self.piece * 2).min(PIECE),
+                // Somebody edits some of these very assets: the others go first.
+                Err(error) if error.is_contention() => {
+                    self.waiting.rotate_left(count);
+                    self.write_less();
+                    return Ok(());
+                }
                 Err(Error::Internal(cause)) => one_by_one(app, conn, piece, &Error::Internal(cause)).await?,
                 Err(error) => return Err(error),
             }
-            self.waiting.drain(..piece.len());
+            self.waiting.drain(..count);
         }
         Ok(())
+    }
+
+    fn write_less(&mut self) {
+        self.piece = (self.piece / 2).max(1);
     }
 
     /// The database is away: what fails meanwhile says more of our own network than of the assets.

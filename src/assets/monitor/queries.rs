@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, Params, Transaction, Value};
+use mysql_async::{Conn, Params, Transaction, TxOpts, Value};
 use serde::Serialize;
 
 use crate::assets::kind::Kind;
@@ -60,6 +60,7 @@ pub struct Claimed {
     pub address: String,
     pub settings: String,
     pub timeout_s: u32,
+    pub interval_s: u32,
     pub retries: u32,
     pub pin: String,
     pub state: State,
@@ -74,7 +75,23 @@ pub struct Claimed {
 
 /// Claims those of these that are still due. Whoever puts `due_at` on has won: a second server finds them not due. The next
 /// time is the asset's own place in its interval, so that assets that are due at once do not stay together.
+///
+/// Those that somebody edits at this moment are left for later.
 pub async fn claim(conn: &mut Conn, ids: &[u32], claim: &str) -> mysql_async::Result<Vec<Claimed>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let ids: Vec<u32> = tx
+        .query(format!(
+            "select asset_id from asset_watch where asset_id in ({}) and due_at <= utc_timestamp(6) order by asset_id \
+             for update skip locked",
+            numbers(ids)
+        ))
+        .await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids = numbers(ids);
     let interval = "interval_s * 1000000";
     let now = "timestampdiff(microsecond, '2026-01-01', utc_timestamp(6))";
@@ -84,16 +101,59 @@ pub async fn claim(conn: &mut Conn, ids: &[u32], claim: &str) -> mysql_async::Re
          due_at = utc_timestamp(6) + interval ({interval} - mod({now} - {place}, {interval})) microsecond \
          where asset_id in ({ids}) and due_at <= utc_timestamp(6)"
     );
-    conn.exec_drop(sql, (claim,)).await?;
+    tx.exec_drop(sql, (claim,)).await?;
+    tx.commit().await?;
     conn.exec(
         format!(
-            "select a.asset_id, a.kind, a.name, a.group_id, g.name as group_name, a.address, a.settings, a.timeout_s, a.retries, a.pin, a.state, a.reason, \
+            "select a.asset_id, a.kind, a.name, a.group_id, g.name as group_name, a.address, a.settings, a.timeout_s, w.interval_s, a.retries, a.pin, a.state, a.reason, \
              w.misses, w.latencies, w.facts, a.credential_id, c.sealed, w.claim from asset_watch w \
              join asset a on a.asset_id = w.asset_id join asset_group g on g.group_id = a.group_id left join credential c on c.credential_id = a.credential_id \
              where w.asset_id in ({ids}) and w.claim = ?"
         ),
         (claim,),
     )
+    .await
+}
+
+/// Lets those be due again soon whose host had no place for them; by their claims.
+pub async fn put_back(conn: &mut Conn, unseen: &[(u32, String)]) -> mysql_async::Result<()> {
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let marks = vec!["(?, ?)"; unseen.len()].join(", ");
+    let values = unseen
+        .iter()
+        .flat_map(|(id, claim)| [Value::from(*id), claim.as_str().into()]);
+    conn.exec_drop(
+        format!(
+            "update asset_watch set claim = '', due_at = least(due_at, utc_timestamp(6) + interval {RETRY_S} second) \
+             where (asset_id, claim) in ({marks})"
+        ),
+        Params::Positional(values.collect()),
+    )
+    .await
+}
+
+/// Makes due what lies further ahead than it may: the database's clock was set back.
+pub async fn mend(conn: &mut Conn, groups: &[u32]) -> mysql_async::Result<()> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let far: Vec<u32> = conn
+        .query(format!(
+            "select w.asset_id from asset_watch w join asset a on a.asset_id = w.asset_id where w.group_id in ({}) \
+             and w.due_at > utc_timestamp(6) + interval (w.interval_s + 60) second \
+             and coalesce(a.paused_until <= utc_timestamp(6), 1) limit 10000",
+            numbers(groups)
+        ))
+        .await?;
+    if far.is_empty() {
+        return Ok(());
+    }
+    conn.query_drop(format!(
+        "update asset_watch set due_at = utc_timestamp(6) where asset_id in ({})",
+        numbers(&far)
+    ))
     .await
 }
 

@@ -38,6 +38,8 @@ const KEYS: Duration = Duration::from_secs(10);
 const HISTORY_DAYS: u32 = 35;
 /// A message that is due is on its way this much later at most.
 const NOTICES: Duration = Duration::from_secs(2);
+/// A server that lives tells of clusters and groups that nobody answers for this much later at most.
+const OUTAGES: Duration = Duration::from_secs(5);
 /// What is past its time is only in the way.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -66,11 +68,7 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         stop.clone(),
         |app| async move { check::tick(&app).await },
     ));
-    let outbox = Arc::new(notify::Outbox::default());
-    tasks.spawn(periodic::run(named("notices"), NOTICES, stop.clone(), move |app| {
-        let outbox = outbox.clone();
-        async move { outbox.tick(&app).await }
-    }));
+    tell(&mut tasks, app, stop);
     let watcher = Arc::new(Watcher::default());
     tasks.spawn(periodic::run(
         (app.clone(), "settings", When::Always),
@@ -101,6 +99,21 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         },
     ));
     tasks
+}
+
+/// Finding out what is to be told of clusters and groups, and sending all messages.
+fn tell(tasks: &mut JoinSet<()>, app: &App, stop: &watch::Receiver<bool>) {
+    let named = |name| (app.clone(), name, When::Working);
+    let lookout = Arc::new(notify::Lookout::default());
+    tasks.spawn(periodic::run(named("outages"), OUTAGES, stop.clone(), move |app| {
+        let lookout = lookout.clone();
+        async move { lookout.tick(&app).await }
+    }));
+    let outbox = Arc::new(notify::Outbox::default());
+    tasks.spawn(periodic::run(named("notices"), NOTICES, stop.clone(), move |app| {
+        let outbox = outbox.clone();
+        async move { outbox.tick(&app).await }
+    }));
 }
 
 /// Says on the roll which master keys this server has, and on its own pages when it lacks the one in use.

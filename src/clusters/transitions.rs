@@ -1,6 +1,5 @@
 //! Writes each change of a cluster's state into the audit trail, once, whichever server sees it first.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql_async::TxOpts;
@@ -8,18 +7,12 @@ use mysql_async::TxOpts;
 use super::queries;
 use crate::app::App;
 use crate::error::Result;
-use crate::liveness::State;
+use crate::liveness::{Sight, State};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 
 /// One server's view over time: it distrusts itself after it has been away.
 #[derive(Debug, Default)]
-pub struct Observer(Mutex<Option<Watch>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Watch {
-    since: Instant,
-    last: Instant,
-}
+pub struct Observer(Sight);
 
 impl Observer {
     /// One look at all clusters. Who has watched for less than a cluster's offline limit, or lost sight of the database in
@@ -30,7 +23,7 @@ impl Observer {
     pub async fn tick(&self, app: &App) -> Result<()> {
         let mut conn = app.db.conn().await?;
         let changed = queries::changed_states(&mut conn).await?;
-        let watched = self.watched(Instant::now());
+        let watched = self.0.looked(Instant::now());
         for cluster in changed {
             let silent = cluster.state == State::Offline;
             if silent && watched < Duration::from_secs(u64::from(cluster.interval_s) * 3) {
@@ -54,20 +47,8 @@ impl Observer {
         Ok(())
     }
 
-    /// For how long the database was looked at without a gap.
-    fn watched(&self, now: Instant) -> Duration {
-        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = watch.filter(|watch| now.saturating_duration_since(watch.last) < Duration::from_secs(20));
-        let since = kept.map_or(now, |watch| watch.since);
-        *watch = Some(Watch { since, last: now });
-        now.saturating_duration_since(since)
-    }
-
     /// For tests: as if it had watched for that long.
     pub fn has_watched_for(&self, length: Duration) {
-        let now = Instant::now();
-        if let Some(since) = now.checked_sub(length) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch { since, last: now });
-        }
+        self.0.has_looked_for(length);
     }
 }

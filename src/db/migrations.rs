@@ -108,6 +108,7 @@ pub const ALL: &[(&str, &str)] = &[
         "0033_asset_trial",
         include_str!("../../migrations/0033_asset_trial.sql"),
     ),
+    ("0034_outage", include_str!("../../migrations/0034_outage.sql")),
 ];
 
 /// How long one server waits for another that migrates.

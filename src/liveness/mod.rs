@@ -1,10 +1,13 @@
 //! Whether a cluster lives: the rule as SQL and in words, and the states that follow from it.
 
+mod sight;
+
 use chrono::{NaiveDateTime, TimeDelta};
 use mysql_async::prelude::Queryable;
 
 use crate::app::OFFLINE_INTERVALS;
 use crate::i18n::Text;
+pub use sight::Sight;
 
 /// Microseconds since the last beat.
 pub const AGE: &str = "timestampdiff(microsecond, beat_at, utc_timestamp(6))";

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::topic::Topics;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::people::audit::Object;
@@ -134,6 +135,8 @@ pub struct Settings {
     pub authority: String,
     /// A key or password is among the secrets.
     pub has_key: bool,
+    /// What it is told of; SQL looks at it, too.
+    pub topics: Topics,
 }
 
 impl Settings {

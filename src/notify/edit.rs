@@ -56,7 +56,8 @@ impl Edit {
 
     /// Takes in what was typed.
     fn fill(&mut self, form: &Form) {
-        self.typed = Typed::read(form, self.typed.described.kind);
+        let described = &self.typed.described;
+        self.typed = Typed::read(form, described.kind, &described.settings.topics);
         self.row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
         self.typed.check(self.saved.as_ref(), &mut self.mistakes);
     }
@@ -149,7 +150,8 @@ async fn insert(tx: &mut Transaction<'_>, app: &App, actor: &Actor, typed: &Type
         .change("name", "", &described.name)
         .change("address", "", &described.target)
         .change(described.kind.code(), "", described.settings.told(described.kind))
-        .change("groups", "", group);
+        .change("groups", "", group)
+        .change("events", "", described.settings.topics.told());
     if let Some(key) = key {
         let sealed = typed.secret(Secret::default()).sealed(&key, channel_id)?;
         queries::set_secret(tx, channel_id, Some(&sealed)).await?;
@@ -251,6 +253,11 @@ async fn save(tx: &mut Transaction<'_>, app: &App, actor: &Actor, (channel_id, p
         .change("address", &before.target, &described.target)
         .change(kind.code(), before.settings().told(kind), described.settings.told(kind))
         .change("groups", before.group.as_deref().unwrap_or_default(), group)
+        .change(
+            "events",
+            before.settings().topics.told(),
+            described.settings.topics.told(),
+        )
         .change("state", on(before.is_on), on(described.is_on));
     if let Some(key) = key {
         let former = match &before.secret {

@@ -24,9 +24,12 @@ use super::trouble::Trouble;
 use crate::app::App;
 use crate::clusters::check;
 use crate::i18n::detail;
+use crate::web::form::line_mistake;
 
 /// For all of it, names and the goodbye included.
 pub const LIMIT: Duration = Duration::from_secs(15);
+/// Letters of a sender's name and address.
+const LONGEST_SENDER: usize = 320;
 /// No honest server says more than this during one message.
 const MOST_READ: usize = 256 * 1024;
 
@@ -76,8 +79,8 @@ pub async fn send(
     Ok(())
 }
 
-/// The letter, and who gets it. Nothing typed can end a header: the library encodes them, and [`is_address`] let the
-/// addresses pass.
+/// The letter, and who gets it. Nothing typed can end a header: the library encodes them, and [`is_address`] and [`is_sender`]
+/// let the addresses pass.
 fn message(
     app: &App,
     settings: &Settings,
@@ -86,7 +89,9 @@ fn message(
 ) -> Result<(Envelope, Vec<u8>), Trouble> {
     let lang = app.config.lang;
     let wrong = |cause: &dyn fmt::Display| Trouble::Settings { detail: detail(cause) };
-    let from: Address = settings.from.parse().map_err(|cause| wrong(&cause))?;
+    let from: Mailbox = settings.from.parse().map_err(|cause| wrong(&cause))?;
+    let name = from.name.unwrap_or_else(|| "Muster".to_owned());
+    let from = from.email;
     let to: Result<Vec<Address>, _> = addresses(recipients).map(str::parse).collect();
     let to = to.map_err(|cause| wrong(&cause))?;
     // Each on a line of its own: the library leaves them on one, which may be longer than servers take.
@@ -99,7 +104,7 @@ fn message(
     let letter = MessageBuilder::new()
         .envelope(envelope)
         .raw_header(to_header)
-        .from(Mailbox::new(Some("Muster".to_owned()), from))
+        .from(Mailbox::new(Some(name), from))
         .subject(format!("[Muster] {}", outgoing.title(lang)))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(outgoing.now))
         .message_id(Some(id))
@@ -117,6 +122,19 @@ fn message(
 pub fn addresses(list: &str) -> impl Iterator<Item = &str> {
     let parts = list.split([',', ';', '，', '；', '\n']);
     parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// The address of `Name <address>`; anything else as it is.
+pub fn bare(typed: &str) -> &str {
+    let inner = typed.strip_suffix('>').and_then(|rest| rest.rsplit_once('<'));
+    inner.map_or(typed, |(_, address)| address)
+}
+
+/// Whether this is an address, with a name before it or without.
+pub fn is_sender(typed: &str) -> bool {
+    let parsed = typed.parse::<Mailbox>();
+    line_mistake(typed, LONGEST_SENDER).is_none()
+        && parsed.is_ok_and(|mailbox| is_address(mailbox.email.as_ref()) && is_address(bare(typed)))
 }
 
 /// Whether one can write to this address, and nothing else is in it.

@@ -5,22 +5,26 @@ use std::time::Duration;
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::topic::Topic;
 use crate::app::App;
 use crate::i18n::{Lang, Text, detail};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Down,
+    /// Not down, and something about it needs attention.
+    Degraded,
     Up,
     Test,
 }
 
 impl Event {
-    const ALL: [Event; 3] = [Event::Down, Event::Up, Event::Test];
+    const ALL: [Event; 4] = [Event::Down, Event::Degraded, Event::Up, Event::Test];
 
     pub fn code(self) -> &'static str {
         match self {
             Event::Down => "down",
+            Event::Degraded => "degraded",
             Event::Up => "up",
             Event::Test => "test",
         }
@@ -31,14 +35,19 @@ impl Event {
     }
 }
 
-/// Something went down or came up again.
+/// Something went down, came up again, or is degraded.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// Which thing, always the same for it: `asset/17`. At most 100 letters, digits and signs of ASCII.
     pub subject: &'a str,
     pub event: Event,
+    /// Channels that want to hear of it are told that it begins.
+    pub topic: Topic,
     pub name: &'a str,
-    pub group_id: u32,
+    /// None for what is of no group: told to channels that are for all.
+    pub group_id: Option<u32>,
+    /// Channels that are for all are told of it by another message.
+    pub is_folded: bool,
     pub group: &'a str,
     pub state: Text,
     pub reason: Option<Text>,
@@ -80,6 +89,10 @@ impl Both {
 #[serde(default)]
 pub struct Body {
     pub name: String,
+    /// The code of a [`Topic`]; empty in what older versions wrote.
+    topic: String,
+    /// It was down, and is degraded now.
+    eased: bool,
     group: String,
     state: Both,
     reason: Option<Both>,
@@ -96,6 +109,8 @@ impl Body {
     pub fn of(app: &App, message: &Message<'_>) -> Body {
         Body {
             name: message.name.to_owned(),
+            topic: message.topic.code().to_owned(),
+            eased: false,
             group: message.group.to_owned(),
             state: Both::of(&message.state),
             reason: message.reason.as_ref().map(Both::of),
@@ -103,6 +118,14 @@ impl Body {
             cluster: app.name(),
             install_id: app.install.id.clone(),
             path: message.path.to_owned(),
+        }
+    }
+
+    /// The same, of something that was down until now.
+    pub fn eased(&self) -> Body {
+        Body {
+            eased: true,
+            ..self.clone()
         }
     }
 
@@ -124,6 +147,30 @@ impl Body {
 
     pub fn parse(json: &str) -> Body {
         serde_json::from_str(json).unwrap_or_default()
+    }
+
+    fn topic(&self) -> Topic {
+        Topic::parse(&self.topic).unwrap_or(Topic::Asset)
+    }
+
+    /// One line for people.
+    pub fn title(&self, event: Event) -> Text {
+        let text = Text::new(match (event, self.topic()) {
+            (Event::Test, _) => "notify.title_test",
+            _ if self.eased => "notify.title_eased",
+            (Event::Degraded, _) => "notify.title_degraded",
+            (Event::Down, Topic::HostKey) => "notify.title_host_key",
+            (Event::Down, Topic::Cluster) => "notify.title_cluster",
+            (Event::Up, Topic::Cluster) => "notify.title_cluster_up",
+            // Of many at once, in none of them.
+            (Event::Down, Topic::Group) if self.group.is_empty() => "notify.title_groups",
+            (Event::Up, Topic::Group) if self.group.is_empty() => "notify.title_groups_up",
+            (Event::Down, Topic::Group) => "notify.title_group",
+            (Event::Up, Topic::Group) => "notify.title_group_up",
+            (Event::Down, _) => "notify.title_down",
+            (Event::Up, _) => "notify.title_up",
+        });
+        text.with("name", &self.name)
     }
 
     fn since(&self) -> Option<DateTime<Utc>> {
@@ -154,8 +201,9 @@ pub struct Outgoing {
 
 /// What a webhook of the format `json` is sent, the only place that says so. New fields may come; these stay.
 ///
-/// `event`: `down`, `up` or `test`. `id`: the same when a message is sent again. `subject`: the same for one thing, always.
-/// `state`, `reason`: objects with `zh-CN` and `en`; `reason` is null when there is none. `since`: RFC 3339, null for a
+/// `event`: `down`, `degraded`, `up` or `test`; `up` also for what was down and is degraded now. `topic`: what it is about,
+/// `asset`, `degraded`, `host_key`, `cluster` or `group`, empty for a test. `id`: the same when a message is sent again.
+/// `subject`: the same for one thing, always. `state`, `reason`: objects with `zh-CN` and `en`; `reason` is null when there is none. `since`: RFC 3339, null for a
 /// test. `cluster`: the one that found out. `link`: a page of its console, empty without an address.
 ///
 /// The header `Muster-Timestamp` has the time of this try in seconds since 1970. With a key there is also
@@ -165,6 +213,7 @@ struct Document<'a> {
     product: &'static str,
     id: u64,
     event: &'static str,
+    topic: &'a str,
     subject: &'a str,
     name: &'a str,
     group: &'a str,
@@ -182,7 +231,11 @@ impl Outgoing {
         let document = Document {
             product: "Muster",
             id: self.notice_id,
-            event: self.event.code(),
+            event: match self.body.eased {
+                true => Event::Up.code(),
+                false => self.event.code(),
+            },
+            topic: &self.body.topic,
             subject: &self.subject,
             name: &self.body.name,
             group: &self.body.group,
@@ -197,12 +250,7 @@ impl Outgoing {
 
     /// One line for people.
     pub fn title(&self, lang: Lang) -> String {
-        let text = Text::new(match self.event {
-            Event::Down => "notify.title_down",
-            Event::Up => "notify.title_up",
-            Event::Test => "notify.title_test",
-        });
-        detail(text.with("name", &self.body.name).say(lang))
+        detail(self.body.title(self.event).say(lang))
     }
 
     /// Everything for people, a line each; what is not known is left out.
@@ -212,12 +260,17 @@ impl Outgoing {
         let since = body.since().map(local);
         let reason = body.reason.as_ref().map_or("", |reason| reason.say(lang));
         let link = body.link(&self.address);
+        // Of a cluster or a group nobody who tells of it is the one who watches it, and a group is named above.
+        let (group, found_by) = match body.topic() {
+            Topic::Cluster | Topic::Group => ("", "notify.line_found"),
+            Topic::Asset | Topic::Degraded | Topic::HostKey => (body.group.as_str(), "notify.line_cluster"),
+        };
         let lines = [
-            ("notify.line_group", body.group.as_str()),
+            ("notify.line_group", group),
             ("notify.line_state", body.state.say(lang)),
             ("notify.line_reason", reason),
             ("notify.line_since", since.as_deref().unwrap_or_default()),
-            ("notify.line_cluster", body.cluster.as_str()),
+            (found_by, body.cluster.as_str()),
             ("notify.line_link", link.as_str()),
         ];
         let told = lines.into_iter().filter(|(_, value)| !value.is_empty());

@@ -1,19 +1,21 @@
-//! 通知: telling people by webhook and e-mail that something is down, and that it is up again.
+//! 通知: telling people by webhook and e-mail what is down, needs attention or is watched by nobody, and that it is over.
 
 mod channel;
 mod edit;
 mod mail;
 mod message;
+mod outages;
 mod outbox;
 mod queries;
 mod sealing;
+mod topic;
 mod trouble;
 mod typed;
 mod webhook;
 
 use askama::Template;
-use mysql_async::TxOpts;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, TxOpts};
 use poem::web::{Data, Path};
 use poem::{Response, handler};
 
@@ -27,10 +29,12 @@ use crate::web::{Hx, filters};
 use channel::{Kind, Settings, object};
 use message::Body;
 pub use message::{Event, Message};
-pub use outbox::queries::sweep;
+pub use outages::Lookout;
 pub use outbox::{Outbox, post};
 use queries::{Described, Row};
 pub use sealing::{forget_all, reseal};
+pub use topic::Topic;
+use topic::Topics;
 use trouble::Trouble;
 
 pub fn routes() -> Vec<Address> {
@@ -49,6 +53,14 @@ pub fn routes() -> Vec<Address> {
 /// [`Error::Unavailable`] while the database does not answer.
 pub async fn has_channels(conn: &mut impl Queryable) -> Result<bool> {
     Ok(queries::any(conn).await?)
+}
+
+/// Drops what is past its time; returns how many rows.
+///
+/// # Errors
+/// [`Error::Unavailable`] while the database does not answer.
+pub async fn sweep(conn: &mut Conn) -> Result<u64> {
+    Ok(outbox::queries::sweep(conn).await? + outages::sweep(conn).await?)
 }
 
 fn missing() -> Error {
@@ -71,6 +83,10 @@ impl Row {
 
     fn settings(&self) -> Settings {
         serde_json::from_str(&self.settings).unwrap_or_default()
+    }
+
+    fn topics(&self) -> Topics {
+        self.settings().topics
     }
 
     fn described(&self) -> Described {

@@ -2,6 +2,7 @@
 
 use super::channel::{Encryption, Format, Kind, Secret, Settings};
 use super::queries::{Described, Row};
+use super::topic::Topics;
 use super::{mail, webhook};
 use crate::clusters::address::is_forbidden;
 use crate::i18n::Text;
@@ -64,7 +65,12 @@ impl Typed {
         }
     }
 
-    pub fn read(form: &Form, kind: Kind) -> Typed {
+    /// `topics` are those of a form that does not ask for them, as an older version's.
+    pub fn read(form: &Form, kind: Kind, topics: &Topics) -> Typed {
+        let topics = match form.text("asks_topics").is_empty() {
+            true => topics.clone(),
+            false => Topics::of(form.all("topics")),
+        };
         let settings = Settings {
             format: Format::parse(form.text("format")).unwrap_or_default(),
             host: form
@@ -78,6 +84,7 @@ impl Typed {
             from: form.text("from").to_owned(),
             authority: form.text("authority").replace("\r\n", "\n"),
             has_key: false,
+            topics,
         };
         Typed {
             described: Described {
@@ -104,6 +111,9 @@ impl Typed {
             false => note(mistakes, "name", line_mistake(name, LONGEST_NAME)),
         }
         note(mistakes, "key", line_mistake(&self.key, LONGEST_KEY));
+        if self.described.settings.topics.is_empty() {
+            mistakes.note("topics", Text::new("notify.topics_missing"));
+        }
         match self.described.kind {
             Kind::Webhook => self.check_webhook(saved, mistakes),
             Kind::Mail => self.check_mail(saved, mistakes),
@@ -133,6 +143,7 @@ impl Typed {
         // What e-mail alone has.
         self.described.settings = Settings {
             format: self.described.settings.format,
+            topics: std::mem::take(&mut self.described.settings.topics),
             ..Settings::default()
         };
     }
@@ -144,18 +155,19 @@ impl Typed {
         } else if recipients.len() > MOST_RECIPIENTS {
             let text = Text::new("notify.recipients_many").with("most", MOST_RECIPIENTS);
             mistakes.note("recipients", text.with("count", recipients.len()));
-        } else if let Some(wrong) = recipients.iter().find(|one| !mail::is_address(one)) {
+        } else if let Some(wrong) = recipients.iter().find(|one| !mail::is_address(mail::bare(one))) {
             let shown: String = wrong.chars().take(60).collect();
             mistakes.note("recipients", Text::new("notify.recipient_wrong").with("value", shown));
         } else {
-            self.described.target = recipients.join(", ");
+            let bare: Vec<&str> = recipients.iter().map(|one| mail::bare(one)).collect();
+            self.described.target = bare.join(", ");
         }
         let settings = &self.described.settings;
         note(mistakes, "host", host_mistake(&settings.host));
         if settings.port == 0 {
             mistakes.note("port", Text::new("notify.port_wrong"));
         }
-        if !mail::is_address(&settings.from) {
+        if !mail::is_sender(&settings.from) {
             mistakes.note("from", Text::new("notify.from_wrong"));
         }
         note(mistakes, "user", line_mistake(&settings.user, LONGEST_USER));

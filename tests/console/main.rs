@@ -28,6 +28,8 @@ mod log;
 mod machine;
 mod nginx;
 mod notify;
+mod notify_away;
+mod notify_events;
 mod notify_mail;
 mod notify_pages;
 mod page;

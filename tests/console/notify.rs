@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster::app::App;
 use muster::i18n::Text;
-use muster::notify::{self, Event, Message, Outbox};
+use muster::notify::{self, Event, Message, Outbox, Topic};
 use muster::seal::Key;
 use muster::tasks;
 use poem::http::StatusCode;
@@ -18,7 +18,7 @@ use crate::support::TestConsole;
 
 /// One request as it came.
 #[derive(Debug, Clone)]
-struct Got {
+pub(crate) struct Got {
     head: String,
     body: String,
 }
@@ -30,20 +30,20 @@ impl Got {
         found.map_or_else(String::new, |(_, value)| value.to_owned())
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// A receiver on loopback; it answers each request with the status and body it is told to, or never.
-struct Receiver {
-    url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
     answer: Arc<Mutex<Option<String>>>,
 }
 
 impl Receiver {
-    async fn start() -> Receiver {
+    pub(crate) async fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Receiver {
             url: format!("http://{}/hook?token=geheim77", listener.local_addr().unwrap()),
@@ -74,12 +74,12 @@ impl Receiver {
         *self.answer.lock().unwrap() = Some(http(status, more, body));
     }
 
-    fn take(&self) -> Vec<Got> {
+    pub(crate) fn take(&self) -> Vec<Got> {
         std::mem::take(&mut self.got.lock().unwrap())
     }
 
     /// What was told, in order.
-    fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let told = |got: Got| got.json()["event"].as_str().unwrap().to_owned();
         self.take().into_iter().map(told).collect()
     }
@@ -116,8 +116,10 @@ pub(crate) async fn tell(app: &App, subject: &str, event: Event, held: u64) {
     let message = Message {
         subject,
         event,
+        topic: Topic::Asset,
         name: "网关-1",
-        group_id: 1,
+        group_id: Some(1),
+        is_folded: false,
         group: "DEFAULT",
         state: Text::new(if event == Event::Up {
             "state.online"
@@ -143,7 +145,7 @@ pub(crate) async fn tick(app: &App) {
 }
 
 /// A webhook that is on, for all groups; its page.
-async fn webhook(a: &TestConsole, name: &str, url: &str, more: &[(&str, &str)]) -> String {
+pub(crate) async fn webhook(a: &TestConsole, name: &str, url: &str, more: &[(&str, &str)]) -> String {
     let fields = [("name", name), ("url", url), ("is_on", "1")];
     let page = a.post("/notices", &[&fields, more].concat()).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text("body"));
@@ -254,7 +256,7 @@ async fn what_fails_is_tried_again_later_and_given_up_after_a_day() {
 }
 
 /// Two servers with one master key.
-async fn two() -> (TestConsole, TestConsole) {
+pub(crate) async fn two() -> (TestConsole, TestConsole) {
     let a = TestConsole::start().await;
     let b = TestConsole::beside(&a).await;
     a.app.seal.add(&Key::random().unwrap()).unwrap();
@@ -368,21 +370,6 @@ async fn old_messages_go_but_not_the_last_of_what_is_still_down() {
     tell(&a.app, "two", Event::Up, 0).await;
     tick(&a.app).await;
     assert_eq!(receiver.events(), ["down", "up", "down", "up"]);
-}
-
-#[tokio::test]
-async fn a_channel_hears_of_its_group_alone_and_goes_with_it() {
-    let a = TestConsole::start().await;
-    a.sql("insert into asset_group (group_id, name, name_key) values (7, 'seven', 'seven')")
-        .await;
-    let (all, seven) = (Receiver::start().await, Receiver::start().await);
-    webhook(&a, "all", &all.url, &[]).await;
-    webhook(&a, "seven", &seven.url, &[("group_id", "7")]).await;
-    tell(&a.app, "asset/1", Event::Down, 0).await;
-    tick(&a.app).await;
-    assert_eq!((all.take().len(), seven.take().len()), (1, 0));
-    a.post("/groups/7/removal", &[]).await;
-    assert_eq!(a.count("select count(*) from notice_channel").await, 1);
 }
 
 #[tokio::test]

@@ -234,6 +234,42 @@ async fn nothing_goes_out_in_the_open_or_to_a_certificate_nobody_trusts() {
     assert!(!shown.body.contains("geheim"));
 }
 
+#[tokio::test]
+async fn a_sender_may_have_a_name_and_of_recipients_the_addresses_count() {
+    let a = TestConsole::start().await;
+    let mut smtp = Smtp::start("plain");
+    // As mail programs show it; encoded when it is not plain.
+    for (from, header) in [
+        ("Ops <ops@example.org>", "From: Ops <ops@example.org>\r\n"),
+        (
+            "\"Ops, night\" <ops@example.org>",
+            "From: =?utf-8?b?T3BzLCBuaWdodA==?= <ops@example.org>\r\n",
+        ),
+        (
+            "值班 <ops@example.org>",
+            "From: =?utf-8?b?5YC854+t?= <ops@example.org>\r\n",
+        ),
+        ("ops@example.org", "From: Muster <ops@example.org>\r\n"),
+    ] {
+        a.sql("delete from notice_channel").await;
+        let fields = [
+            ("from", from),
+            ("recipients", "Ann <one@example.org>; 李 <two@example.org>"),
+        ];
+        let page = smtp.channel(&a, "none", &fields).await;
+        let shown = tested(&a, &page).await;
+        shown.shows("Sent");
+        shown.shows("one@example.org, two@example.org");
+        let edit = format!("{}/edit", page.header("location"));
+        assert_eq!(a.get(&edit).await.value("#f-from"), from);
+        let took = smtp.next();
+        assert_eq!(took["from"], "ops@example.org");
+        assert_eq!(took["to"], serde_json::json!(["one@example.org", "two@example.org"]));
+        let text = took["text"].as_str().unwrap();
+        assert!(text.contains(header), "{header}: {text}");
+    }
+}
+
 /// Something on loopback that says these bytes to everybody, again and again if told so, and never ends.
 async fn saying(bytes: &'static [u8], endless: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

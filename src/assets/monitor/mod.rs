@@ -4,13 +4,14 @@ mod found;
 mod lanes;
 mod loss;
 pub mod queries;
+mod record;
 mod trials;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Transaction, TxOpts};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -20,15 +21,14 @@ use super::credentials;
 use super::facts::Facts;
 use super::kind::Settings;
 use super::outcome::{Outcome, Reason, Report, detail};
-use super::state::State;
 use super::target::{Secret, Target};
 use crate::app::App;
 use crate::clusters::check;
-use crate::error::{Error, Result, chain};
-use crate::notify::{self, Event, Message};
+use crate::error::{Error, Result};
 use lanes::{Lanes, Place};
 use loss::Loss;
-use queries::{Claimed, Found, Turned};
+use queries::{Claimed, Found};
+use record::{one_by_one, write};
 
 /// How often a server looks what is due.
 pub const PERIOD: Duration = Duration::from_millis(500);
@@ -340,63 +340,4 @@ impl Running {
         self.away = Some(Instant::now());
         self.waiting.retain(|found| found.misses == 0);
     }
-}
-
-/// What cannot be written must not keep the others from it.
-async fn one_by_one(app: &App, conn: &mut Conn, found: &[Found], cause: &Error) -> Result<()> {
-    tracing::warn!("results of assets, now one by one: {}", chain(cause));
-    for one in found {
-        match write(app, conn, std::slice::from_ref(one)).await {
-            Ok(()) => {}
-            Err(Error::Internal(cause)) => {
-                tracing::warn!(
-                    asset = one.id,
-                    "a result is dropped: {}",
-                    chain(&Error::Internal(cause))
-                );
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Results, changes of state and who is to be told of them: all or nothing.
-async fn write(app: &App, conn: &mut Conn, found: &[Found]) -> Result<()> {
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let turned = queries::record(&mut tx, found, &app.install.id).await?;
-    if !turned.is_empty() && notify::has_channels(&mut tx).await? {
-        for turn in &turned {
-            if let Some(one) = found.iter().find(|one| one.id == turn.asset_id) {
-                tell(&mut tx, app, turn, one).await?;
-            }
-        }
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// One message for an outage, one for its end.
-async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &Turned, found: &Found) -> Result<()> {
-    let is_bad = |state| matches!(state, State::Down | State::Changed);
-    let event = match (is_bad(turned.was), is_bad(turned.state), turned.state) {
-        (false, true, _) => Event::Down,
-        (_, false, State::Up | State::Degraded) => Event::Up,
-        _ => return Ok(()),
-    };
-    let turn = found.turn.as_ref();
-    let reason: Option<Reason> = turn.and_then(|turn| serde_json::from_str(&turn.reason).ok());
-    let message = Message {
-        subject: &format!("asset/{}", found.id),
-        event,
-        name: &found.about.name,
-        group_id: found.about.group_id,
-        group: &found.about.group,
-        state: turned.state.name(),
-        reason: reason.as_ref().map(Reason::text),
-        since: turned.at,
-        path: &format!("/assets/{}", found.id),
-        held: Duration::ZERO,
-    };
-    notify::post(tx, app, &message).await
 }

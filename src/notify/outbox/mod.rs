@@ -22,14 +22,20 @@ use queries::{Claimed, LEASE};
 const MOST: usize = 32;
 
 /// Writes one row for each channel that is to be told, in the transaction of what happened. That something is down is told
-/// once until it is up again; that it is up again is told to those who were told that it is down.
+/// once until it is up again, that it is degraded once until it is either; and that it is over is told to those who were
+/// told that it began. What nobody has begun to send is withdrawn when something else is true.
 ///
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
 pub async fn post(conn: &mut impl Queryable, app: &App, message: &Message<'_>) -> Result<()> {
     let body = Body::of(app, message);
+    queries::withdraw(conn, message).await?;
     match message.event {
         Event::Down => queries::post_down(conn, message, &body).await?,
+        Event::Degraded => {
+            queries::post_eased(conn, message, &body.eased()).await?;
+            queries::post_degraded(conn, message, &body).await?;
+        }
         Event::Up => queries::post_up(conn, message, &body).await?,
         Event::Test => return Err(Error::Internal("a test is of one channel".into())),
     }

@@ -15,39 +15,83 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// Of one channel at once, by all servers together: one that hangs must not keep the others waiting.
 const MOST_OF_CHANNEL: u32 = 2;
 
-/// The last message of each subject at each channel, as a table to join.
-const LAST: &str = "(select n.channel_id, n.turn, n.event, n.state from notice n join (select channel_id, \
-    max(turn) as turn from notice where subject = :subject group by channel_id) m \
-    on m.channel_id = n.channel_id and m.turn = n.turn where n.subject = :subject) l";
+/// What each channel was told last of a subject, as a table to join; what was withdrawn before anybody was told does not
+/// count, and that it is over counts also where a channel was off.
+const LAST: &str = "(select m.channel_id, m.turn, n.event, \
+    if(json_valid(n.body), json_unquote(json_extract(n.body, '$.topic')), '') as topic \
+    from (select channel_id, max(turn) as turn, max(if(state = 'spared' and event <> 'up', 0, turn)) as told from notice \
+    where subject = :subject group by channel_id) m left join notice n \
+    on n.subject = :subject and n.channel_id = m.channel_id and n.turn = m.told) l";
 
-/// That something is down, for every channel that is on and listens, unless it was told so last.
+/// Whether a channel wants to hear of `:topic`; one that says nothing of it, of what is usual.
+const HEARS: &str = "coalesce(if(json_valid(c.settings), \
+    json_contains(json_extract(c.settings, '$.topics'), json_quote(:topic)), null), :usual)";
+
+/// Takes back what no server has begun to tell, when something else is true now.
+pub async fn withdraw(conn: &mut impl Queryable, message: &Message<'_>) -> mysql_async::Result<()> {
+    conn.exec_drop(
+        "update notice set state = 'spared', ended_at = utc_timestamp(6) \
+         where subject = ? and event in ('down', 'degraded') and event <> ? and state = 'waiting' and tries = 0",
+        (message.subject, message.event.code()),
+    )
+    .await
+}
+
+/// That something is down, for every channel that is on and listens, unless it was told so last. That a key changed is told
+/// also of what is down.
 pub async fn post_down(conn: &mut impl Queryable, message: &Message<'_>, body: &Body) -> mysql_async::Result<()> {
+    let is_news =
+        "(l.event is null or l.event <> 'down' or :topic = 'host_key' and coalesce(l.topic, '') <> 'host_key')";
+    post_begin(conn, "down", is_news, message, body).await
+}
+
+/// That it is degraded, for every channel that was told neither that nor that it is down.
+pub async fn post_degraded(conn: &mut impl Queryable, message: &Message<'_>, body: &Body) -> mysql_async::Result<()> {
+    post_begin(conn, "degraded", "(l.event is null or l.event = 'up')", message, body).await
+}
+
+async fn post_begin(
+    conn: &mut impl Queryable,
+    event: &str,
+    is_news: &str,
+    message: &Message<'_>,
+    body: &Body,
+) -> mysql_async::Result<()> {
     let sql = format!(
         "insert ignore into notice (channel_id, subject, turn, event, body, last_error, due_at) \
-         select c.channel_id, :subject, coalesce(l.turn, 0) + 1, 'down', :body, '', \
+         select c.channel_id, :subject, coalesce(l.turn, 0) + 1, '{event}', :body, '', \
          utc_timestamp(6) + interval :held microsecond \
          from notice_channel c left join {LAST} on l.channel_id = c.channel_id \
-         where c.is_on = 1 and (c.group_id is null or c.group_id = :group_id) \
-         and (l.event is null or l.event <> 'down' or l.state = 'spared')"
+         where c.is_on = 1 and (c.group_id is null and not :is_folded or c.group_id = :group_id) and {HEARS} and {is_news}"
     );
     conn.exec_drop(sql, values(message, body)).await
 }
 
-/// That it is up again, for every channel that was told that it is down, whatever it listens to now. Where no server has
-/// begun to tell it, nobody is told of either. A channel that is off keeps in mind that it is over.
+/// That it is not down any more but degraded, for every channel that was told that it is down. Those that hear of such are
+/// told of its end, too.
+pub async fn post_eased(conn: &mut impl Queryable, message: &Message<'_>, body: &Body) -> mysql_async::Result<()> {
+    let event = format!("if(c.is_on = 1 and {HEARS}, 'degraded', 'up')");
+    post_end(conn, &event, "l.event = 'down'", message, body).await
+}
+
+/// That it is up again, for every channel that was told that it was not, whatever it listens to now.
 pub async fn post_up(conn: &mut impl Queryable, message: &Message<'_>, body: &Body) -> mysql_async::Result<()> {
-    conn.exec_drop(
-        "update notice set state = 'spared', ended_at = utc_timestamp(6) \
-         where subject = ? and event = 'down' and state = 'waiting' and tries = 0",
-        (message.subject,),
-    )
-    .await?;
+    post_end(conn, "'up'", "l.event in ('down', 'degraded')", message, body).await
+}
+
+/// A channel that is off keeps in mind that it is over.
+async fn post_end(
+    conn: &mut impl Queryable,
+    event: &str,
+    was: &str,
+    message: &Message<'_>,
+    body: &Body,
+) -> mysql_async::Result<()> {
     let sql = format!(
         "insert ignore into notice (channel_id, subject, turn, event, body, last_error, due_at, state, ended_at) \
-         select c.channel_id, :subject, l.turn + 1, 'up', :body, '', utc_timestamp(6) + interval :held microsecond, \
+         select c.channel_id, :subject, l.turn + 1, {event}, :body, '', utc_timestamp(6), \
          if(c.is_on = 1, 'waiting', 'spared'), if(c.is_on = 1, null, utc_timestamp(6)) \
-         from notice_channel c join {LAST} on l.channel_id = c.channel_id \
-         where l.event = 'down' and l.state <> 'spared'"
+         from notice_channel c join {LAST} on l.channel_id = c.channel_id where {was}"
     );
     conn.exec_drop(sql, values(message, body)).await
 }
@@ -56,7 +100,16 @@ fn values(message: &Message<'_>, body: &Body) -> Params {
     let held = u64::try_from(message.held.as_micros()).unwrap_or(0);
     params! {
         "subject" => message.subject, "body" => body.json(), "held" => held, "group_id" => message.group_id,
+        "is_folded" => message.is_folded,
+        "topic" => message.topic.code(), "usual" => message.topic.is_usual(),
     }
+}
+
+/// What a subject was called when it was told of first; none when it was told to nobody.
+pub async fn told_name(conn: &mut impl Queryable, subject: &str) -> mysql_async::Result<Option<String>> {
+    let sql = "select body from notice where subject = ? order by notice_id limit 1";
+    let body: Option<String> = conn.exec_first(sql, (subject,)).await?;
+    Ok(body.map(|body| Body::parse(&body).name))
 }
 
 /// A test of one channel, also of one that is off.
@@ -180,12 +233,12 @@ pub async fn give_up(conn: &mut Conn) -> mysql_async::Result<()> {
 }
 
 /// Drops messages older than thirty days, a thousand at most; returns how many. What was told last of something that is
-/// still down stays for a year, so that its recovery is told.
+/// still so stays for a year, so that its recovery is told.
 pub async fn sweep(conn: &mut Conn) -> mysql_async::Result<u64> {
     let ids: Vec<u64> = conn
         .query(
             "select n.notice_id from notice n where n.state <> 'waiting' \
-             and n.created_at < utc_timestamp(6) - interval 30 day and (n.event <> 'down' or n.state = 'spared' \
+             and n.created_at < utc_timestamp(6) - interval 30 day and (n.event not in ('down', 'degraded') or n.state = 'spared' \
              or n.created_at < utc_timestamp(6) - interval 365 day or exists (select 1 from notice p \
              where p.subject = n.subject and p.channel_id = n.channel_id and p.turn > n.turn)) limit 1000",
         )
@@ -228,12 +281,7 @@ pub async fn of(conn: &mut Conn, channel_id: u32) -> mysql_async::Result<Vec<Row
 
 impl Row {
     pub fn title(&self) -> Text {
-        let text = Text::new(match Event::parse(&self.event) {
-            Some(Event::Down) => "notify.title_down",
-            Some(Event::Up) => "notify.title_up",
-            Some(Event::Test) | None => "notify.title_test",
-        });
-        text.with("name", Body::parse(&self.body).name)
+        Body::parse(&self.body).title(Event::parse(&self.event).unwrap_or(Event::Test))
     }
 
     pub fn state_name(&self) -> Text {

@@ -36,6 +36,7 @@ pub fn field(name: &str) -> Text {
         "user" => Text::new("audit.user"),
         "note" => Text::new("audit.note"),
         "assets" => Text::new("audit.assets"),
+        "events" => Text::new("audit.events"),
         "paused" => Text::new("assets.paused"),
         "version" => Text::new("audit.version"),
         _ => Text::new("audit.plain").with("value", name),

@@ -1,0 +1,77 @@
+//! Results, changes of state and the messages about them: written together.
+
+use std::time::Duration;
+
+use mysql_async::{Conn, Transaction, TxOpts};
+
+use super::queries::{self, Found, Turned};
+use crate::app::App;
+use crate::assets::outcome::Reason;
+use crate::assets::state::State;
+use crate::error::{Error, Result, chain};
+use crate::notify::{self, Event, Message, Topic};
+
+/// Nobody is told of a limit that is reached for a shorter time.
+const SPIKE: Duration = Duration::from_secs(60);
+
+/// What cannot be written must not keep the others from it.
+pub async fn one_by_one(app: &App, conn: &mut Conn, found: &[Found], cause: &Error) -> Result<()> {
+    tracing::warn!("results of assets, now one by one: {}", chain(cause));
+    for one in found {
+        match write(app, conn, std::slice::from_ref(one)).await {
+            Ok(()) => {}
+            Err(Error::Internal(cause)) => {
+                tracing::warn!(
+                    asset = one.id,
+                    "a result is dropped: {}",
+                    chain(&Error::Internal(cause))
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Results, changes of state and who is to be told of them: all or nothing.
+pub async fn write(app: &App, conn: &mut Conn, found: &[Found]) -> Result<()> {
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let turned = queries::record(&mut tx, found, &app.install.id).await?;
+    if !turned.is_empty() && notify::has_channels(&mut tx).await? {
+        for turn in &turned {
+            if let Some(one) = found.iter().find(|one| one.id == turn.asset_id) {
+                tell(&mut tx, app, turn, one).await?;
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// One message for an outage, one for its end; likewise of what is degraded.
+async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &Turned, found: &Found) -> Result<()> {
+    let (event, topic, held) = match turned.state {
+        State::Down => (Event::Down, Topic::Asset, Duration::ZERO),
+        State::Changed => (Event::Down, Topic::HostKey, Duration::ZERO),
+        State::Degraded => (Event::Degraded, Topic::Degraded, SPIKE),
+        State::Up => (Event::Up, Topic::Asset, Duration::ZERO),
+        State::Unknown | State::New => return Ok(()),
+    };
+    let turn = found.turn.as_ref();
+    let reason: Option<Reason> = turn.and_then(|turn| serde_json::from_str(&turn.reason).ok());
+    let message = Message {
+        subject: &format!("asset/{}", found.id),
+        event,
+        topic,
+        name: &found.about.name,
+        group_id: Some(found.about.group_id),
+        is_folded: false,
+        group: &found.about.group,
+        state: turned.state.name(),
+        reason: reason.as_ref().map(Reason::text),
+        since: turned.at,
+        path: &format!("/assets/{}", found.id),
+        held,
+    };
+    notify::post(tx, app, &message).await
+}

@@ -8,6 +8,7 @@ use poem::{Response, handler};
 
 use super::credentials::queries as credentials;
 use super::list::Wanted;
+use super::pages;
 use super::queries::{self, Row};
 use super::search;
 use crate::app::App;
@@ -52,26 +53,55 @@ enum Deed {
     Remove,
 }
 
+/// What became of it.
+#[derive(Debug, Default)]
+struct Done {
+    changed: usize,
+    /// Those that were asked for and that there was nothing to be done to.
+    left: usize,
+    /// The time was over before all were done.
+    is_cut: bool,
+}
+
 /// `POST /assets/moves`
 #[handler]
 async fn move_some(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    let group_id = form.text("to").parse().unwrap_or(0);
-    let mut conn = app.db.conn().await?;
-    let group = groups::by_id(&mut conn, group_id).await?;
-    let group = group.ok_or_else(|| Error::Invalid(Text::new("assets.choose_group")))?;
-    do_all(&hx, &viewer, (&app, conn), &form, &Deed::MoveTo(group_id, group.name)).await
+    let deed = chosen_group(&app, &form).await;
+    do_all(&hx, &viewer, &app, &form, deed).await
 }
 
 /// `POST /assets/checks`
 #[handler]
 async fn check(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    let conn = app.db.conn().await?;
-    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Check).await
+    do_all(&hx, &viewer, &app, &form, Ok(Deed::Check)).await
 }
 
 /// `POST /assets/pauses`
 #[handler]
 async fn pause(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    do_all(&hx, &viewer, &app, &form, typed_pause(&form)).await
+}
+
+/// `POST /assets/resumptions`
+#[handler]
+async fn resume(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    do_all(&hx, &viewer, &app, &form, Ok(Deed::Resume)).await
+}
+
+/// `POST /assets/removals`
+#[handler]
+async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    do_all(&hx, &viewer, &app, &form, Ok(Deed::Remove)).await
+}
+
+async fn chosen_group(app: &App, form: &Form) -> Result<Deed> {
+    let group_id = form.text("to").parse().unwrap_or(0);
+    let group = groups::by_id(&mut app.db.conn().await?, group_id).await?;
+    let group = group.ok_or_else(|| Error::Invalid(Text::new("assets.choose_group")))?;
+    Ok(Deed::MoveTo(group_id, group.name))
+}
+
+fn typed_pause(form: &Form) -> Result<Deed> {
     let note = form.text("note");
     if let Some(mistake) = line_mistake(note, LONGEST_NOTE) {
         return Err(Error::Invalid(mistake));
@@ -87,53 +117,53 @@ async fn pause(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Re
             }
         },
     };
-    let conn = app.db.conn().await?;
-    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Pause(hours, note.to_owned())).await
+    Ok(Deed::Pause(hours, note.to_owned()))
 }
 
-/// `POST /assets/resumptions`
-#[handler]
-async fn resume(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    let conn = app.db.conn().await?;
-    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Resume).await
-}
-
-/// `POST /assets/removals`
-#[handler]
-async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
-    let conn = app.db.conn().await?;
-    do_all(&hx, &viewer, (&app, conn), &form, &Deed::Remove).await
+/// Does it and says to how many. What is wrong with what was asked is said on the list itself, where all stays as it was ticked.
+async fn do_all(hx: &Hx, viewer: &Viewer, app: &App, form: &Form, deed: Result<Deed>) -> Result<Response> {
+    let back = Some(form.text("back")).filter(|back| is_local(back));
+    let back = back.unwrap_or("/assets");
+    let is_list = back.split('?').next() == Some("/assets");
+    let done = match deed {
+        Ok(deed) => match do_chosen(viewer, app, (form, back), &deed).await {
+            Ok(done) => Ok((deed, done)),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok((deed, done)) if is_list => Ok(hx.done_to(back, said(&deed), (done.changed, done.left), done.is_cut)),
+        // The page of what was deleted is gone.
+        Ok((Deed::Remove, _)) => Ok(hx.done("/assets", said(&Deed::Remove))),
+        Ok((deed, _)) => Ok(hx.done(back, said(&deed))),
+        Err(Error::Invalid(mistake)) if is_list => pages::refused(hx, app, form, mistake).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// Those that are ticked in one transaction; all that match in many, for as long as a browser waits.
-async fn do_all(hx: &Hx, viewer: &Viewer, (app, mut conn): (&App, Conn), form: &Form, deed: &Deed) -> Result<Response> {
-    let actor = viewer.actor(app);
-    let back = Some(form.text("back"))
-        .filter(|back| is_local(back))
-        .unwrap_or("/assets");
+async fn do_chosen(viewer: &Viewer, app: &App, (form, back): (&Form, &str), deed: &Deed) -> Result<Done> {
+    let (mut conn, actor) = (app.db.conn().await?, viewer.actor(app));
     if form.text("scope") == "all" {
-        match_all(&mut conn, &actor, back, deed).await?;
-    } else {
-        let mut ids: Vec<u32> = form
-            .all("asset")
-            .filter_map(|id| id.parse().ok())
-            .take(MOST_TICKED)
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if ids.is_empty() {
-            return Err(Error::Invalid(Text::new("assets.none_ticked")));
-        }
-        do_piece(&mut conn, &actor, &ids, deed).await?;
+        return match_all(&mut conn, &actor, back, deed).await;
     }
-    // The page of what was deleted is gone.
-    let is_list = back.split('?').next() == Some("/assets");
-    let back = if is_list || !matches!(deed, Deed::Remove) {
-        back
-    } else {
-        "/assets"
-    };
-    Ok(hx.done(back, said(deed)))
+    let mut ids: Vec<u32> = form
+        .all("asset")
+        .filter_map(|id| id.parse().ok())
+        .take(MOST_TICKED)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Err(Error::Invalid(Text::new("assets.none_ticked")));
+    }
+    let changed = do_piece(&mut conn, &actor, &ids, deed).await?;
+    Ok(Done {
+        changed,
+        left: ids.len() - changed,
+        is_cut: false,
+    })
 }
 
 fn said(deed: &Deed) -> &'static str {
@@ -146,31 +176,33 @@ fn said(deed: &Deed) -> &'static str {
     }
 }
 
-async fn match_all(conn: &mut Conn, actor: &Actor, back: &str, deed: &Deed) -> Result<()> {
+async fn match_all(conn: &mut Conn, actor: &Actor, back: &str, deed: &Deed) -> Result<Done> {
     let began = Instant::now();
     let wanted = Wanted::parse(back.split_once('?').map_or("", |(_, query)| query));
     let narrowed = wanted.narrowed(&groups::all(conn).await?);
-    let (mut after, mut done) = (0, 0);
+    let (mut after, mut done) = (0, Done::default());
     loop {
         let ids = search::matching(conn, (&wanted, narrowed.as_ref()), after, PIECE).await?;
-        let Some(last) = ids.last() else { return Ok(()) };
+        let Some(last) = ids.last() else { return Ok(done) };
         if began.elapsed() > PATIENCE {
-            return Err(Error::Conflict(Text::new("assets.partly").with("count", done)));
+            done.is_cut = true;
+            return Ok(done);
         }
         after = *last;
-        done += ids.len();
-        do_piece(conn, actor, &ids, deed).await?;
+        let changed = do_piece(conn, actor, &ids, deed).await?;
+        done.changed += changed;
+        done.left += ids.len() - changed;
     }
 }
 
-/// One transaction with its lines in the trail.
-async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> Result<()> {
+/// One transaction with its lines in the trail. Returns how many were changed.
+async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> Result<usize> {
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let rows = queries::locked(&mut tx, ids).await?;
     let rows: Vec<Row> = rows.into_iter().filter(|row| concerns(deed, row)).collect();
     let ids: Vec<u32> = rows.iter().map(|row| row.asset_id).collect();
     if ids.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     match deed {
         Deed::MoveTo(group_id, _) => queries::move_to(&mut tx, &ids, *group_id, &actor.name)
@@ -187,13 +219,14 @@ async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> R
     }
     record(&mut tx, actor, &rows, deed).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(rows.len())
 }
 
 /// Whether it changes anything.
 fn concerns(deed: &Deed, row: &Row) -> bool {
     match deed {
         Deed::MoveTo(group_id, _) => row.group_id != *group_id,
+        Deed::Check => !row.is_paused,
         Deed::Resume => row.paused_until.is_some(),
         _ => true,
     }

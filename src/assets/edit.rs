@@ -10,6 +10,7 @@ use url::form_urlencoded;
 use super::credentials as vault;
 use super::described::{Choices, Said, Saved};
 use super::kind::{Kind, Settings};
+use super::other_kind;
 use super::queries::{self, Row};
 use super::{known_id, missing};
 use crate::app::App;
@@ -25,6 +26,7 @@ pub fn routes() -> Vec<Address> {
     vec![
         get("/assets/new", Access::SystemAdmin, new),
         post("/assets", Access::SystemAdmin, create),
+        post("/assets/drafts", Access::SystemAdmin, draft),
         get("/assets/:asset_id/edit", Access::SystemAdmin, edit),
         post("/assets/:asset_id", Access::SystemAdmin, update),
     ]
@@ -70,6 +72,24 @@ impl Edit {
             self.form.set("group_id", &group_id.to_string());
         }
         Ok(())
+    }
+
+    /// The fields of a new asset that was described as one of another kind so far.
+    fn fill_typed(&mut self, typed: &Form) -> Result<()> {
+        let usual = self.choices.fields(self.kind, None)?;
+        self.form = other_kind::carried(&usual, typed, self.kind);
+        if vault::secrets().any(|secret| !typed.exact(secret).is_empty()) {
+            self.mistakes.note("password", Text::new("credentials.not_kept"));
+        }
+        Ok(())
+    }
+
+    /// What was typed for other kinds, for the way back.
+    fn kept(&self) -> Vec<(&'static str, &str)> {
+        match self.saved {
+            Some(_) => Vec::new(),
+            None => other_kind::kept(&self.form, self.kind),
+        }
     }
 
     /// The fields of what is saved.
@@ -183,6 +203,16 @@ async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<R
     let kind = like.as_ref().map_or(kind, |row| row.kind);
     let mut page = Edit::load(&mut conn, &viewer, kind, None).await?;
     page.fill_new(like.as_ref(), group_id)?;
+    hx.render(&page, &page.as_form())
+}
+
+/// `POST /assets/drafts`: the form of another kind, with what was typed. A POST, since passwords may be among it.
+#[handler]
+async fn draft(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<Response> {
+    let kind = Kind::parse(form.text("other")).ok_or_else(|| Error::Invalid(Text::new("error.form")))?;
+    let mut conn = app.db.conn().await?;
+    let mut page = Edit::load(&mut conn, &viewer, kind, None).await?;
+    page.fill_typed(&form)?;
     hx.render(&page, &page.as_form())
 }
 

@@ -35,6 +35,18 @@ impl Shown {
         State::ALL.into_iter().map(Shown::Is).chain([Shown::Paused])
     }
 
+    pub fn of(row: &Row) -> Shown {
+        match row.is_paused {
+            true => Shown::Paused,
+            false => Shown::Is(row.state),
+        }
+    }
+
+    /// Its place in the list that has the worst on top, as one digit.
+    pub fn rank(self) -> usize {
+        Shown::all().position(|shown| shown == self).unwrap_or_default()
+    }
+
     pub fn code(self) -> &'static str {
         match self {
             Shown::Is(state) => state.code(),
@@ -57,10 +69,12 @@ pub enum Sort {
     Address,
     Modified,
     Created,
+    /// The worst first, by name within each state; what is paused stands last.
+    State,
 }
 
 impl Sort {
-    const ALL: [Sort; 4] = [Sort::Name, Sort::Address, Sort::Modified, Sort::Created];
+    const ALL: [Sort; 5] = [Sort::Name, Sort::Address, Sort::Modified, Sort::Created, Sort::State];
 
     pub fn code(self) -> &'static str {
         match self {
@@ -68,13 +82,14 @@ impl Sort {
             Sort::Address => "address",
             Sort::Modified => "modified",
             Sort::Created => "created",
+            Sort::State => "state",
         }
     }
 
-    /// Rows that are equal in it stand in the order of their ids.
+    /// Rows that are equal in it stand in the order of their ids. Those of one state stand by name.
     pub fn column(self) -> &'static str {
         match self {
-            Sort::Name => "name_key",
+            Sort::Name | Sort::State => "name_key",
             Sort::Address => "address",
             Sort::Modified => "modified_at",
             Sort::Created => "asset_id",
@@ -87,6 +102,7 @@ impl Sort {
             Sort::Address => row.address.clone(),
             Sort::Modified => row.modified_at.format("%F %T%.6f").to_string(),
             Sort::Created => row.asset_id.to_string(),
+            Sort::State => format!("{}{}", Shown::of(row).rank(), row.name_key),
         }
     }
 }
@@ -196,13 +212,15 @@ impl Wanted {
             Watched::Nobody => group.owner().is_none(),
             Watched::By(install_id) => group.owner().is_some_and(|owner| owner.install_id == *install_id),
         };
+        // Of what nobody watches it is not known whether it is still up, and its row says so.
+        let is_known = |group: &&Group| self.state != Some(Shown::Is(State::Up)) || group.owner().is_some();
         let is_open = self.watched == Watched::Anyhow && self.group_id.is_none();
-        let left = groups.iter().filter(fits).map(|group| group.group_id);
+        let left = groups.iter().filter(fits).filter(is_known).map(|group| group.group_id);
         let ids: Vec<u32> = left
             .filter(|id| self.group_id.is_none_or(|wanted| wanted == *id))
             .collect();
-        (!is_open).then(|| Narrowed {
-            are_few: ids.len() == 1 || ids.len() * FEW <= groups.len(),
+        (!is_open || ids.len() < groups.len()).then(|| Narrowed {
+            are_few: !is_open && (ids.len() == 1 || ids.len() * FEW <= groups.len()),
             ids,
         })
     }

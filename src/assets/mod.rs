@@ -11,6 +11,7 @@ pub mod http;
 pub mod kind;
 pub mod list;
 pub mod monitor;
+mod other_kind;
 pub mod outcome;
 mod pages;
 pub mod queries;
@@ -19,6 +20,7 @@ pub mod state;
 pub mod target;
 pub mod transfer;
 pub mod trials;
+mod trouble;
 pub mod trust;
 mod view;
 

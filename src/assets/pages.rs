@@ -3,6 +3,7 @@
 use askama::Template;
 use chrono::NaiveDateTime;
 use mysql_async::TxOpts;
+use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Request, Response, handler};
 
@@ -42,35 +43,77 @@ struct Index {
     lines: Vec<Line>,
     next: Option<String>,
     previous: Option<String>,
+    /// How many the filters leave, as far as that was counted.
+    total: Option<u64>,
     groups: Vec<Group>,
+    /// What was ticked and typed to be done to a selection, when it could not be done so, and why not.
+    asked: Form,
+    mistake: Option<Text>,
 }
 
 /// `GET /assets`: all of them, or one kind.
 #[handler]
 async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let mut conn = app.db.conn().await?;
-    let groups = groups::all(&mut conn).await?;
-    let rows = search::page(&mut conn, &wanted, wanted.narrowed(&groups).as_ref(), PAGE).await?;
-    let slice = wanted.slice(rows);
-    let ids: Vec<u32> = slice.rows.iter().map(|row| row.asset_id).collect();
-    let events = queries::recent(&mut conn, &ids).await?;
-    let lines = slice
-        .rows
-        .into_iter()
-        .map(|row| Line::of(row, &groups, &events))
-        .collect();
-    let page = Index {
-        wanted,
-        lines,
-        next: slice.next,
-        previous: slice.previous,
-        groups,
-    };
+    let page = Index::load(&app, wanted).await?;
     hx.render(&page, &page.as_list())
 }
 
+/// The list on which something was asked for that cannot be done as it was asked: with what was ticked and typed, and why.
+pub(super) async fn refused(hx: &Hx, app: &App, form: &Form, mistake: Text) -> Result<Response> {
+    let query = form.text("at").split_once('?').map_or("", |(_, query)| query);
+    let mut page = Index::load(app, Wanted::parse(query)).await?;
+    page.asked = form.clone();
+    page.mistake = Some(mistake);
+    hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_list())
+}
+
 impl Index {
+    async fn load(app: &App, wanted: Wanted) -> Result<Index> {
+        let mut conn = app.db.conn().await?;
+        let groups = groups::all(&mut conn).await?;
+        let narrowed = wanted.narrowed(&groups);
+        let (rows, total) = search::counted(&mut conn, &wanted, narrowed.as_ref(), PAGE).await?;
+        let slice = wanted.slice(rows);
+        let ids: Vec<u32> = slice.rows.iter().map(|row| row.asset_id).collect();
+        let events = queries::recent(&mut conn, &ids).await?;
+        let lines = { slice.rows.into_iter() }.map(|row| Line::of(row, &groups, &events));
+        Ok(Index {
+            lines: lines.collect(),
+            wanted,
+            next: slice.next,
+            previous: slice.previous,
+            total,
+            groups,
+            asked: Form::default(),
+            mistake: None,
+        })
+    }
+
+    /// How many are on this page, and how many there are.
+    fn shown(&self) -> Text {
+        let shown = self.lines.len();
+        match self.total.filter(|total| *total > shown as u64) {
+            Some(total) => Text::new("assets.shown_of")
+                .with("count", shown)
+                .with("total", search::total(total)),
+            None => Text::new("workspaces.shown").with("count", shown),
+        }
+    }
+
+    fn is_ticked(&self, asset_id: &u32) -> bool {
+        self.asked.all("asset").any(|id| id.parse() == Ok(*asset_id))
+    }
+
+    fn was_asked(&self, field: &str, value: &str) -> bool {
+        self.asked.text(field) == value
+    }
+
+    /// Whether a pause was being described.
+    fn is_pausing(&self) -> bool {
+        !self.was_asked("hours", "") || !self.was_asked("note", "")
+    }
+
     fn title(&self) -> Text {
         self.wanted.kind.map_or_else(|| Text::new("assets.title"), Kind::title)
     }
@@ -103,7 +146,7 @@ impl Index {
             ("assets.name", Some(Sort::Name)),
             ("assets.address", Some(Sort::Address)),
             ("assets.group_watched", None),
-            ("assets.state", None),
+            ("assets.state", Some(Sort::State)),
             ("assets.checked_latency", None),
             ("assets.bar_title", None),
             ("assets.facts", None),

@@ -6,9 +6,14 @@ use mysql_async::{Conn, Params, Value};
 use super::list::{Narrowed, Shown, Sort, Wanted};
 use super::queries::{ROW, Row};
 use super::state::State;
+use super::trouble;
+use super::view::{STALE_INTERVALS, STALE_SLACK_S};
 use crate::db::numbers;
 use crate::groups::name_key;
 use crate::web::slice::Side;
+
+/// The most that are counted.
+const MOST_COUNTED: u64 = 1000;
 
 /// One page of the list, with one row more when there is a further page. The inner statement finds the ids by a key alone.
 pub async fn page(
@@ -23,28 +28,123 @@ pub async fn page(
 
 /// The statement of [`page`], to be looked at by a test.
 pub fn page_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
-    let (mut filter, mut values) = filter(wanted, groups);
-    let column = wanted.sort.column();
+    rows_sql(wanted, groups, count, "")
+}
+
+/// Rows by their ids, which an inner statement finds and puts in order; `more` columns behind each.
+fn rows_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize, more: &str) -> (String, Vec<Value>) {
+    let (ids, values) = match wanted.sort {
+        Sort::State => trouble::ids_sql(wanted, groups, count + 1),
+        _ => ids_sql(wanted, groups, count + 1),
+    };
+    let (column, order) = (wanted.sort.column(), direction(wanted).0);
+    let first = if wanted.sort == Sort::State {
+        format!("k.place {order}, ")
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "select {ROW}{more} from ({ids}) k join asset a on a.asset_id = k.asset_id join asset_watch w on w.asset_id = k.asset_id \
+         order by {first}a.{column} {order}, a.asset_id {order}"
+    );
+    (sql, values)
+}
+
+/// In which direction the rows are read, and how one compares that comes later.
+pub(super) fn direction(wanted: &Wanted) -> (&'static str, &'static str) {
     let is_before = wanted.place.as_ref().is_some_and(|place| place.side == Side::Before);
-    let (order, than) = match wanted.descending != is_before {
+    match wanted.descending != is_before {
         true => ("desc", "<"),
         false => ("asc", ">"),
-    };
+    }
+}
+
+fn ids_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
+    let (mut filter, mut values) = filter(wanted, groups);
+    let (column, (order, than)) = (wanted.sort.column(), direction(wanted));
     if let Some(place) = &wanted.place {
-        filter.push_str(&format!(
-            " and a.{column} {than}= ? and (a.{column} {than} ? or a.asset_id {than} ?)"
-        ));
+        filter.push_str(&beyond(column, than));
         let key = Value::from(place.key.as_str());
         values.extend([key.clone(), key, place.asset_id.into()]);
     }
     let sql = format!(
-        "select {ROW} from (select a.asset_id from asset a force index ({}) where {filter} \
-         order by a.{column} {order}, a.asset_id {order} limit {}) k join asset a on a.asset_id = k.asset_id join asset_watch w on w.asset_id = k.asset_id \
-         order by a.{column} {order}, a.asset_id {order}",
-        key(wanted, groups),
-        count + 1
+        "select a.asset_id from {} where {filter} order by a.{column} {order}, a.asset_id {order} limit {count}",
+        source(wanted, key(wanted, groups)),
     );
     (sql, values)
+}
+
+/// What comes later than a place in the order of a column: its value twice, and the id.
+pub(super) fn beyond(column: &str, than: &str) -> String {
+    format!(" and a.{column} {than}= ? and (a.{column} {than} ? or a.asset_id {than} ?)")
+}
+
+/// [`page`], and how many the filters leave, up to [`MOST_COUNTED`] and one; none where that would mean to read much more than
+/// is counted.
+pub async fn counted(
+    conn: &mut Conn,
+    wanted: &Wanted,
+    groups: Option<&Narrowed>,
+    count: usize,
+) -> mysql_async::Result<(Vec<Row>, Option<u64>)> {
+    let (sql, values) = counted_sql(wanted, groups, count);
+    let rows: Vec<mysql_async::Row> = conn.exec(sql, Params::Positional(values)).await?;
+    let total = rows.first().and_then(|row| row.get("total"));
+    Ok((rows.into_iter().map(mysql_async::from_row).collect(), total.flatten()))
+}
+
+/// The statement of [`counted`], to be looked at by a test.
+pub fn counted_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
+    let Some(key) = counting_key(wanted, groups) else {
+        return rows_sql(wanted, groups, count, ", null as total");
+    };
+    let (filter, mut counted) = filter(wanted, groups);
+    let total = format!(
+        ", (select count(*) from (select 1 from {} where {filter} limit {}) n) as total",
+        source(wanted, key),
+        MOST_COUNTED + 1
+    );
+    let (sql, values) = rows_sql(wanted, groups, count, &total);
+    counted.extend(values);
+    (sql, counted)
+}
+
+/// The key along which nearly everything that is read is counted; none where there is no such key.
+fn counting_key(wanted: &Wanted, groups: Option<&Narrowed>) -> Option<&'static str> {
+    // Of each that is up the watch has to be read as well.
+    let is_up = wanted.state == Some(Shown::Is(State::Up));
+    if is_up || !wanted.name.is_empty() || !wanted.address.is_empty() {
+        return None;
+    }
+    match (groups, wanted.kind, wanted.state) {
+        (Some(groups), ..) if groups.are_few => Some("asset_group"),
+        (Some(_), None, None) => Some("asset_group"),
+        (None, Some(_), None) => Some("asset_kind"),
+        (None, None, Some(Shown::Paused)) => Some("asset_paused"),
+        (None, None, Some(Shown::Is(_))) => Some("asset_state"),
+        (None, None, None) => Some("asset_name"),
+        _ => None,
+    }
+}
+
+/// How many there are, for people.
+pub fn total(counted: u64) -> String {
+    match counted > MOST_COUNTED {
+        true => format!("{MOST_COUNTED}+"),
+        false => counted.to_string(),
+    }
+}
+
+/// The table, read along a key. What is shown as up was found so not long ago, as its row says it too.
+pub(super) fn source(wanted: &Wanted, key: &str) -> String {
+    let assets = format!("asset a force index ({key})");
+    match wanted.state {
+        Some(Shown::Is(State::Up)) => format!(
+            "{assets} straight_join asset_watch v on v.asset_id = a.asset_id and (v.checked_at is null or \
+             timestampdiff(second, v.checked_at, utc_timestamp(6)) <= v.interval_s * {STALE_INTERVALS} + {STALE_SLACK_S})"
+        ),
+        _ => assets,
+    }
 }
 
 /// The key that finds a page. The database is told, because it guesses badly how soon a page is full: it reads and sorts a
@@ -55,18 +155,19 @@ fn key(wanted: &Wanted, groups: Option<&Narrowed>) -> &'static str {
         _ if groups.is_some_and(|groups| groups.are_few) => "asset_group",
         Some(Shown::Paused) => "asset_paused",
         // What is up is nearly everything, so the page is soon full in whatever order.
-        Some(Shown::Is(state)) if state != State::Up || wanted.sort == Sort::Name => "asset_state",
+        Some(Shown::Is(state)) if state != State::Up => "asset_state",
         _ => match wanted.sort {
-            Sort::Name => "asset_name",
+            Sort::Name if wanted.kind.is_some() => "asset_kind",
+            Sort::Name | Sort::State => "asset_name",
             Sort::Address => "asset_address",
             Sort::Modified => "asset_modified",
-            Sort::Created => "primary",
+            Sort::Created => "asset_created",
         },
     }
 }
 
 /// What is filtered by, as SQL over positional values.
-fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec<Value>) {
+pub(super) fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec<Value>) {
     let (mut sql, mut values) = ("1 = 1".to_owned(), Vec::<Value>::new());
     if let Some(kind) = wanted.kind {
         sql.push_str(" and a.kind = ?");
@@ -90,7 +191,8 @@ fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec<Value>) {
     match wanted.state {
         None => {}
         Some(Shown::Is(state)) => {
-            sql.push_str(" and a.state = ?");
+            // Those that are paused say that they are.
+            sql.push_str(" and a.state = ? and coalesce(a.paused_until <= utc_timestamp(6), 1)");
             values.push(state.code().into());
         }
         Some(Shown::Paused) => sql.push_str(" and a.paused_until > utc_timestamp(6)"),
@@ -107,7 +209,9 @@ pub async fn matching(
 ) -> mysql_async::Result<Vec<u32>> {
     let (filter, mut values) = filter(wanted, groups);
     values.push(after.into());
-    let sql =
-        format!("select a.asset_id from asset a where {filter} and a.asset_id > ? order by a.asset_id limit {count}");
+    let sql = format!(
+        "select a.asset_id from {} where {filter} and a.asset_id > ? order by a.asset_id limit {count}",
+        source(wanted, "primary")
+    );
     conn.exec(sql, Params::Positional(values)).await
 }

@@ -14,7 +14,9 @@ const SPAN: i64 = 30 * 86_400;
 /// Width of the bar in units of its picture.
 const WIDTH: i64 = 240;
 /// A result is old after this many intervals without another one.
-const STALE_INTERVALS: i64 = 3;
+pub const STALE_INTERVALS: i64 = 3;
+/// And so many seconds besides.
+pub const STALE_SLACK_S: i64 = 30;
 
 /// One asset with its group.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Line {
 
     /// The last result is too old to be believed.
     pub fn is_stale(&self) -> bool {
-        let limit = i64::from(self.row.interval_s) * STALE_INTERVALS + 30;
+        let limit = i64::from(self.row.interval_s) * STALE_INTERVALS + STALE_SLACK_S;
         !self.row.is_paused && self.row.state != State::New && self.row.age_s.is_some_and(|age| age > limit)
     }
 

@@ -44,7 +44,18 @@ struct Edit {
     choices: Vec<Choice>,
     /// Somebody else saved since the form was shown.
     is_late: bool,
+    /// What nobody would watch any more, to be agreed to first.
+    alone: Vec<Text>,
     mistakes: Mistakes,
+}
+
+/// What became of saving.
+enum Saving {
+    Done,
+    /// Somebody else saved name or address since the form was shown.
+    Late,
+    /// Groups would be left that nobody watches, and nobody agreed to that.
+    Alone(Vec<Text>),
 }
 
 /// One group in the form.
@@ -75,6 +86,7 @@ impl Edit {
             choices: groups.into_iter().map(choice).collect(),
             saved,
             is_late: false,
+            alone: Vec::new(),
             mistakes: Mistakes::default(),
         }
     }
@@ -162,20 +174,30 @@ async fn update(
     let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
     if page.mistakes.is_empty() {
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        if save(&mut tx, &app, &viewer, &page, row_version).await? {
-            tx.commit().await?;
-            if page.address != page.saved.address {
-                // Whoever sets it wants to know, and to go there.
-                let (install_id, address) = (install_id.clone(), page.address.clone());
-                check::soon(&app, Due { install_id, address });
+        let is_sure = form.text("sure") == "yes";
+        match save(&mut tx, &app, &viewer, (&page, is_sure), row_version).await? {
+            Saving::Done => {
+                tx.commit().await?;
+                if page.address != page.saved.address {
+                    // Whoever sets it wants to know, and to go there.
+                    let (install_id, address) = (install_id.clone(), page.address.clone());
+                    check::soon(&app, Due { install_id, address });
+                }
+                return Ok(hx.done(&format!("/clusters/{install_id}"), "said.saved"));
             }
-            return Ok(hx.done(&format!("/clusters/{install_id}"), "said.saved"));
+            Saving::Late => {
+                tx.rollback().await?;
+                page.is_late = true;
+                page.saved = queries::editable(&mut conn, &install_id)
+                    .await?
+                    .ok_or_else(|| missing(&install_id))?;
+            }
+            Saving::Alone(texts) => {
+                tx.rollback().await?;
+                page.alone = texts;
+                page.saved.row_version = row_version;
+            }
         }
-        tx.rollback().await?;
-        page.is_late = true;
-        page.saved = queries::editable(&mut conn, &install_id)
-            .await?
-            .ok_or_else(|| missing(&install_id))?;
     } else {
         // What somebody else saved meanwhile still has to be noticed.
         page.saved.row_version = row_version;
@@ -183,9 +205,14 @@ async fn update(
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
 }
 
-/// False when somebody else saved name or address since the form was shown. Of the groups only what was changed in the form
-/// is changed, so whatever somebody else bound meanwhile stays.
-async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit, row_version: u32) -> Result<bool> {
+/// Of the groups only what was changed in the form is changed, so whatever somebody else bound meanwhile stays.
+async fn save(
+    tx: &mut Transaction<'_>,
+    app: &App,
+    viewer: &Viewer,
+    (page, is_sure): (&Edit, bool),
+    row_version: u32,
+) -> Result<Saving> {
     let actor = viewer.actor(app);
     let (install_id, name) = (page.install_id.as_str(), page.name.as_str());
     // Groups before clusters, each in one order, as everywhere; and the cluster itself before anything that refers to it,
@@ -202,6 +229,13 @@ async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit,
             locked.push((choice, group));
         }
     }
+    let unbound = locked.iter().filter(|(choice, _)| !choice.is_checked);
+    let alone: Vec<Text> = unbound
+        .filter_map(|(_, group)| group.left_alone_by(install_id))
+        .collect();
+    if !is_sure && !alone.is_empty() {
+        return Ok(Saving::Alone(alone));
+    }
     let members = locked.iter().flat_map(|(_, group)| &group.members);
     let ids: Vec<&str> = members
         .map(|member| member.install_id.as_str())
@@ -210,7 +244,7 @@ async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit,
     groups::hold_clusters(tx, &ids).await?;
     let row = (install_id, row_version);
     if !queries::update(tx, row, (name, &page.address), (&viewer.name, viewer.role.code())).await? {
-        return Ok(false);
+        return Ok(Saving::Late);
     }
     for (choice, group) in &locked {
         rebind(tx, &actor, group, &choice.wanted(group, (install_id, name))).await?;
@@ -220,5 +254,5 @@ async fn save(tx: &mut Transaction<'_>, app: &App, viewer: &Viewer, page: &Edit,
         .change("name", &page.saved.name, name)
         .change("address", &page.saved.address, &page.address);
     audit::record(tx, &entry).await?;
-    Ok(true)
+    Ok(Saving::Done)
 }

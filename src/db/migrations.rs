@@ -109,6 +109,10 @@ pub const ALL: &[(&str, &str)] = &[
         include_str!("../../migrations/0033_asset_trial.sql"),
     ),
     ("0034_outage", include_str!("../../migrations/0034_outage.sql")),
+    (
+        "0035_asset_list_keys",
+        include_str!("../../migrations/0035_asset_list_keys.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

@@ -7,7 +7,7 @@ use poem::web::{Data, Path};
 use poem::{Request, Response, handler};
 
 use super::queries::{self, Choice};
-use super::{Group, Member, known_id, missing, names};
+use super::{Group, Member, Show, known_id, missing, names};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
@@ -97,49 +97,73 @@ fn back(form: &Form, group_id: u32) -> String {
     }
 }
 
-/// `POST /groups/{group_id}/clusters/{install_id}/removal`
+/// `POST /groups/{group_id}/clusters/{install_id}/removal`: asks first when nobody would watch the group any more.
 #[handler]
-async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
-    change(hx, viewer, &app, &ids, "said.unbound", |wanted, at| {
-        wanted.remove(at);
-    })
-    .await
+async fn remove(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    form: Form,
+    Path((group_id, install_id)): Path<(String, String)>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let group = queries::locked(&mut tx, known_id(&group_id)?)
+        .await?
+        .ok_or_else(missing)?;
+    if group.left_alone_by(&install_id).is_some() && form.text("sure") != "yes" {
+        tx.rollback().await?;
+        let mut page = Show::of(group);
+        page.asks = install_id;
+        return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_group());
+    }
+    let mut wanted = named(&group.members);
+    // Somebody else may have done so meanwhile.
+    wanted.retain(|(known, _)| *known != install_id);
+    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
+    tx.commit().await?;
+    Ok(hx.done(&format!("/groups/{}", group.group_id), "said.unbound"))
 }
 
 /// `POST /groups/{group_id}/clusters/{install_id}/rise`
 #[handler]
-async fn rise(hx: Hx, viewer: Viewer, app: Data<&App>, Path(ids): Path<(String, String)>) -> Result<Response> {
-    change(hx, viewer, &app, &ids, "said.saved", |wanted, at| {
-        wanted.swap(at, at.saturating_sub(1))
-    })
-    .await
+async fn rise(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    Path((group_id, install_id)): Path<(String, String)>,
+) -> Result<Response> {
+    let mut conn = app.db.conn().await?;
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let group = queries::locked(&mut tx, known_id(&group_id)?)
+        .await?
+        .ok_or_else(missing)?;
+    let mut wanted = named(&group.members);
+    // Nothing happens if somebody else unbound it meanwhile.
+    if let Some(at) = wanted.iter().position(|(known, _)| *known == install_id) {
+        wanted.swap(at, at.saturating_sub(1));
+    }
+    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
+    tx.commit().await?;
+    Ok(hx.done(&format!("/groups/{}", group.group_id), "said.saved"))
+}
+
+impl Group {
+    /// That nobody checks its assets any more once a cluster is unbound; none when somebody goes on, or there are none.
+    pub fn left_alone_by(&self, install_id: &str) -> Option<Text> {
+        let is_bound = self.members.iter().any(|member| member.install_id == install_id);
+        let mut others = self.members.iter().filter(|member| member.install_id != install_id);
+        let count = self.assets.filter(|count| *count > 0 && is_bound)?;
+        let goes_on = others.any(|member| member.is_alive);
+        let text = Text::new("groups.left_alone")
+            .with("name", &self.name)
+            .with("count", count);
+        (!goes_on).then_some(text)
+    }
 }
 
 /// Clusters by id and name, in order.
 pub type Named<'a> = Vec<(&'a str, &'a str)>;
-
-/// Changes the order with one of the clusters in hand; nothing happens if somebody else unbound it meanwhile.
-async fn change(
-    hx: Hx,
-    viewer: Viewer,
-    app: &App,
-    (group_id, install_id): &(String, String),
-    said: &'static str,
-    how: impl FnOnce(&mut Named<'_>, usize),
-) -> Result<Response> {
-    let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group = queries::locked(&mut tx, known_id(group_id)?)
-        .await?
-        .ok_or_else(missing)?;
-    let mut wanted = named(&group.members);
-    if let Some(at) = wanted.iter().position(|(known, _)| known == install_id) {
-        how(&mut wanted, at);
-    }
-    rebind(&mut tx, &viewer.actor(app), &group, &wanted).await?;
-    tx.commit().await?;
-    Ok(hx.done(&format!("/groups/{}", group.group_id), said))
-}
 
 pub fn named(members: &[Member]) -> Named<'_> {
     members

@@ -270,6 +270,8 @@ struct Show {
     name: String,
     /// What somebody else saved meanwhile.
     theirs: Option<String>,
+    /// The cluster that somebody is asked about before it is unbound.
+    asks: String,
     mistakes: Mistakes,
 }
 
@@ -279,6 +281,7 @@ impl Show {
             name: group.name.clone(),
             group,
             theirs: None,
+            asks: String::new(),
             mistakes: Mistakes::default(),
         }
     }

@@ -146,8 +146,13 @@ pub async fn insert(tx: &mut Transaction<'_>, name: &str, by: &str) -> mysql_asy
     Ok(group_id)
 }
 
-async fn only_cluster(tx: &mut Transaction<'_>) -> mysql_async::Result<Option<String>> {
-    let ids: Vec<String> = tx
+/// Whether a group that is made now is bound by itself.
+pub async fn is_one_cluster(conn: &mut impl Queryable) -> mysql_async::Result<bool> {
+    Ok(only_cluster(conn).await?.is_some())
+}
+
+async fn only_cluster(conn: &mut impl Queryable) -> mysql_async::Result<Option<String>> {
+    let ids: Vec<String> = conn
         .query("select install_id from cluster where removed_at is null limit 2")
         .await?;
     Ok(match <[String; 1]>::try_from(ids) {

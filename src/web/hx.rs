@@ -104,6 +104,12 @@ impl Hx {
         answer
     }
 
+    /// [`Hx::done`] to many at once: to how many, and how many were left as they were. `is_cut` when there is more to do.
+    pub fn done_to(&self, path: &str, said: &str, (done, left): (usize, usize), is_cut: bool) -> Response {
+        let said = if is_cut { "said.partly" } else { said };
+        self.done(path, &format!("{said}:{done}:{left}"))
+    }
+
     fn set_said(&self, answer: &mut Response, said: &str, seconds: u32) {
         let path = if self.layout.base.is_empty() {
             "/"

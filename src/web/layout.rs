@@ -85,6 +85,15 @@ pub const SAID: [&str; 13] = [
     "said.bound",
     "said.unbound",
 ];
+/// Of these it says also to how many it was done, and which text names those that were left.
+const COUNTED: [(&str, &str, &str); 6] = [
+    ("said.checking", "said.checking_count", "said.checking_left"),
+    ("said.removed", "said.removed_count", "said.removed_left"),
+    ("said.moved", "said.moved_count", "said.moved_left"),
+    ("said.paused", "said.paused_count", "said.paused_left"),
+    ("said.resumed", "said.resumed_count", "said.resumed_left"),
+    ("said.partly", "said.partly", "said.partly"),
+];
 pub const SAID_COOKIE: &str = "muster_said";
 /// Before the name of the cluster that somebody comes from.
 pub const ARRIVED: &str = "arrived.";
@@ -221,6 +230,13 @@ fn said(value: &str) -> Option<Text> {
     if let Some(from) = value.strip_prefix(ARRIVED) {
         let name = url::form_urlencoded::parse(from.as_bytes()).next()?.0;
         return Some(Text::new("said.arrived").with("name", name.chars().take(50).collect::<String>()));
+    }
+    if let Some((word, counts)) = value.split_once(':') {
+        let (done, left): (usize, usize) =
+            { counts.split_once(':') }.and_then(|(done, left)| Some((done.parse().ok()?, left.parse().ok()?)))?;
+        let (_, all, rest) = COUNTED.into_iter().find(|(known, ..)| *known == word)?;
+        let key = if left == 0 { all } else { rest };
+        return Some(Text::new(key).with("count", done).with("left", left));
     }
     SAID.into_iter().find(|known| *known == value).map(Text::new)
 }

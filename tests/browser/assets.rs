@@ -108,9 +108,33 @@ async fn one_of_each_kind_turns_green_and_red_ten_are_moved_and_a_standby_takes_
     ))
     .await;
     look_around(&page, &address).await;
+    change_the_kind(&page, &address).await;
     move_ten(&page, &address, (&a, &b)).await;
     take_over(&page, &address, (&a, &b), of_a).await;
     page.close().await;
+}
+
+/// What was typed stays, Enter saves, and a mistake at the bar of the list leaves what was ticked.
+async fn change_the_kind(page: &Browser, address: &str) {
+    page.goto(&format!("{address}/assets/new?kind=machine")).await;
+    page.type_into("[name=name]", "typed").await;
+    page.type_into("[name=address]", "http://10.0.0.7:9100").await;
+    page.click("[name=other][value=ssh]").await;
+    page.has("[name=host]").await;
+    page.address_contains("kind=ssh").await;
+    page.until("return document.querySelector('[name=host]').value === '10.0.0.7' && document.querySelector('[name=name]').value === 'typed'")
+        .await;
+    page.run("document.querySelector('[name=login]').value = 'banner'")
+        .await;
+    page.type_into("[name=name]", "\u{e007}").await;
+    page.has("#asset").await;
+    page.goto(&format!("{address}/assets")).await;
+    page.click("tbody [name=asset]").await;
+    page.click("[formaction$='/assets/moves']").await;
+    page.until("return document.querySelector('.bulk [role=alert]')?.textContent === 'Choose a group' && document.querySelectorAll('tbody :checked').length === 1")
+        .await;
+    clean(page, "light", "the list with a mistake").await;
+    clean(page, "dark", "the list with a mistake").await;
 }
 
 /// Every page of assets is fit for everybody, in both themes.
@@ -119,6 +143,7 @@ async fn look_around(page: &Browser, address: &str) {
         "/assets/1",
         "/assets/2/edit",
         "/assets/new?kind=docker",
+        "/groups/1",
         "/credentials",
         "/credentials/new",
         "/notices",
@@ -162,7 +187,7 @@ async fn move_ten(page: &Browser, address: &str, (a, b): (&TestConsole, &TestCon
         .await;
     page.run("document.querySelector('[formaction$=\"/assets/moves\"]').click()")
         .await;
-    page.until("return document.querySelector('#flash')?.textContent === 'Moved'")
+    page.until("return document.querySelector('#flash')?.textContent === 'Assets moved: 10.'")
         .await;
     page.until(&format!(
         "return [...document.querySelectorAll('tbody .tag-primary')].filter(tag => tag.textContent.includes('{}')).length === 10",

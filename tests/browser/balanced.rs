@@ -10,11 +10,12 @@ use crate::serve;
 use crate::support::{PASSWORD, TestConsole};
 
 /// All pages that a link in the frame leads to.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/home",
     "/users",
     "/clusters",
     "/workspaces",
+    "/assets",
     "/groups",
     "/settings",
     "/log",
@@ -77,7 +78,7 @@ async fn two_hundred_clicks_behind_one_address_without_a_sign_out_a_lost_form_or
             assert_eq!(page.run(MARKED).await, here, "this server is the one that answered");
         }
         seen.insert(here.as_str().unwrap().to_owned());
-        if click % 20 == 0 {
+        if click % (2 * PAGES.len()) == 0 {
             for (server, _) in &mut servers {
                 server.heart.tick().await.unwrap();
             }

@@ -3,6 +3,7 @@
 use muster::people::Role;
 use poem::http::StatusCode;
 
+use crate::assets::many;
 use crate::support::{Page, TestConsole};
 
 /// The group's address after adding it on that server.
@@ -89,6 +90,87 @@ async fn a_group_has_a_primary_and_standbys_and_says_who_watches() {
     b.get("/audit?action=group_bind")
         .await
         .shows(&format!("{b_name}, {a_name}"));
+}
+
+#[tokio::test]
+async fn the_last_cluster_alive_is_unbound_only_after_a_question_that_counts_the_assets() {
+    let a = TestConsole::start().await;
+    let b = TestConsole::beside(&a).await;
+    many(&a, 3, 1).await;
+    let bound = "select count(*) from cluster_group where group_id = 1";
+    a.post("/groups/1/clusters", &[("install_id", b.id())]).await;
+    assert_eq!(
+        a.get("/groups/1").await.count(".member .confirm"),
+        0,
+        "of two that are alive one goes on"
+    );
+    b.age(3600.0).await;
+    let page = a.get("/groups/1").await;
+    assert_eq!(page.count(".member .confirm"), 1);
+    page.shows("Then no cluster alive watches the group “默认”, and nobody checks its assets (3).");
+    let removal = format!("/groups/1/clusters/{}/removal", a.id());
+    let page = a.post(&removal, &[]).await;
+    assert_eq!(
+        (page.status, a.count(bound).await),
+        (StatusCode::UNPROCESSABLE_ENTITY, 2)
+    );
+    assert_eq!(page.count(".member .confirm[open] [role=alert]"), 1);
+    // The standby that is away can be taken out at once.
+    a.post(&format!("/groups/1/clusters/{}/removal", b.id()), &[]).await;
+    assert_eq!(a.count(bound).await, 1);
+    // So does the form of the cluster.
+    let own = format!("/clusters/{}", a.id());
+    let version = a.get(&format!("{own}/edit")).await.value("input[name=row_version]");
+    let typed = [
+        ("name", "A"),
+        ("row_version", version.as_str()),
+        ("was", "1"),
+        ("sure", ""),
+    ];
+    let page = a.post(&own, &typed).await;
+    assert_eq!(
+        (page.status, a.count(bound).await),
+        (StatusCode::UNPROCESSABLE_ENTITY, 1)
+    );
+    page.shows("nobody checks its assets (3).");
+    assert_eq!(
+        (page.count("input[name=sure]"), page.value("input[name=name]")),
+        (1, "A".to_owned())
+    );
+    assert_eq!(
+        a.post(&own, &[("sure", "yes")].into_iter().chain(typed).collect::<Vec<_>>())
+            .await
+            .header("location"),
+        own
+    );
+    assert_eq!(a.count(bound).await, 0);
+    a.post("/groups/1/clusters", &[("install_id", a.id())]).await;
+    assert_eq!(
+        a.post(&removal, &[("sure", "yes")]).await.header("location"),
+        "/groups/1"
+    );
+    assert_eq!(a.count(bound).await, 0);
+}
+
+#[tokio::test]
+async fn the_pages_of_groups_stand_among_those_of_assets() {
+    let a = TestConsole::start().await;
+    let tabs = a.get("/assets").await.attrs("nav.tabs a", "href");
+    assert!(tabs.contains(&"/groups".to_owned()));
+    for path in ["/groups", "/groups/1", "/groups/1/clusters/new", "/credentials"] {
+        let page = a.get(path).await;
+        assert_eq!(page.attrs("nav.tabs a", "href"), tabs, "{path}");
+        assert_eq!(page.count("nav.tabs [aria-current]"), 1, "{path}");
+        assert_eq!(page.attrs(".side [aria-current]", "href"), ["/assets"], "{path}");
+    }
+    // What has a tab keeps its section.
+    for path in a.get("/clusters").await.attrs("nav.tabs a", "href") {
+        assert_eq!(
+            a.get(&path).await.attrs(".side [aria-current]", "href"),
+            ["/clusters"],
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test]

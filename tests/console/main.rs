@@ -4,9 +4,11 @@
 
 mod agents;
 mod assets;
+mod assets_list;
 mod assets_scale;
 mod audit;
 mod balanced;
+mod batch;
 mod check;
 mod clusters;
 mod commands;
@@ -51,6 +53,7 @@ mod throttle;
 mod tls;
 mod transfer;
 mod trial;
+mod twins;
 mod users;
 mod watch;
 mod watch_faults;

@@ -100,6 +100,7 @@ const TABLE: &str = "
     GET  /assets                                 system
     POST /assets                                 system
     GET  /assets/new                             system
+    POST /assets/drafts                          system
     POST /assets/moves                           system
     POST /assets/checks                          system
     POST /assets/pauses                          system

@@ -26,14 +26,14 @@ async fn upload_as(a: &TestConsole, visitor: &Visitor, (file, fields): (&[u8], &
     Page::of(request.body(body).send().await).await
 }
 
-async fn look(a: &TestConsole, csv: &str) -> Page {
+pub(crate) async fn look(a: &TestConsole, csv: &str) -> Page {
     let csrf = a.visitor.csrf();
     let fields = [("csrf", csrf.as_str()), ("step", "check")];
     upload_as(a, &a.visitor, (csv.as_bytes(), &fields), "en").await
 }
 
 /// What the page shows, and then that.
-async fn import(a: &TestConsole, csv: &str) -> Page {
+pub(crate) async fn import(a: &TestConsole, csv: &str) -> Page {
     let shown = look(a, csv).await.value("input[name=fingerprint]");
     import_shown(a, csv, &shown).await
 }
@@ -45,16 +45,16 @@ async fn import_shown(a: &TestConsole, csv: &str, shown: &str) -> Page {
 }
 
 /// Refused, changed, new, unchanged.
-fn counts(page: &Page) -> Vec<String> {
+pub(crate) fn counts(page: &Page) -> Vec<String> {
     page.texts(".report-counts .state")
 }
 
 /// Line, name, what, why.
-fn lines(page: &Page) -> Vec<String> {
+pub(crate) fn lines(page: &Page) -> Vec<String> {
     page.texts("#import-report tbody tr")
 }
 
-async fn export(a: &TestConsole, query: &str) -> String {
+pub(crate) async fn export(a: &TestConsole, query: &str) -> String {
     let page = a.get(&format!("/assets/export{query}")).await;
     assert_eq!(page.header("content-type"), "text/csv; charset=utf-8");
     page.body
@@ -257,7 +257,7 @@ async fn each_mistake_is_told_at_its_line_and_column_and_the_other_lines_come_in
         ssh;x;;169.254.169.254;;;;;;;;\n\
         ssh;x;;10.0.0.8;;;;me;nobody;;;\n\
         ssh;x;;10.0.0.9;;;;;;60;;\n\
-        ssh;x;;10.0.0.1;22;;;;;;;\n\
+        ssh;GOOD ;;10.0.0.1;22;;;;;;;\n\
         ssh;x;;10.9.0.1;;;;;;;;\n\
         ssh;x;;10.0.0.11;;;;;;;hunter2-leaks;;\n\
         ssh;x;;10.0.0.12;;;;;;;p;;;;hunter2-leaks\n";
@@ -274,8 +274,8 @@ async fn each_mistake_is_told_at_its_line_and_column_and_the_other_lines_come_in
         "9 x Refused Host — No asset can be at this address",
         "10 x Refused User — Where a named credential is given",
         "11 x Refused Time limit (s) — A whole number from 1 to 59",
-        "12 x Refused Host — Line 2 has the same kind and address",
-        "13 x Refused Host — Two assets have this address: left, right",
+        "12 GOOD Refused Host — Line 2 has the same kind, address and name",
+        "13 x Refused Host — Several assets or lines have this address",
         "15 Refused Kind — There are more cells than columns",
     ];
     for (line, told) in lines(&page).iter().zip(told) {

@@ -1,7 +1,7 @@
 //! Doing what a file says, piece by piece: each piece wholly or not at all, with its lines in the trail.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, Transaction, TxOpts};
@@ -13,7 +13,7 @@ use crate::assets::described::Choices;
 use crate::assets::queries;
 use crate::error::{Error, Result};
 use crate::groups;
-use crate::groups::name_key;
+use crate::groups::{Group, name_key};
 use crate::i18n::Text;
 use crate::people::Viewer;
 use crate::people::audit::{self, Action, Actor, Object};
@@ -32,6 +32,8 @@ pub struct Done {
     pub changed: usize,
     /// The line after which the time was over; none when all is done.
     pub stopped_after: Option<u64>,
+    /// Groups that were made and that no cluster watches: ids and names.
+    pub unbound: Vec<(u32, String)>,
 }
 
 /// Who does it, with what.
@@ -42,6 +44,8 @@ struct Work<'a> {
     actor: Actor,
     /// Groups that were made, by their compared names.
     groups: HashMap<String, u32>,
+    /// Assets that were made.
+    new: HashSet<u32>,
 }
 
 /// # Errors
@@ -59,6 +63,7 @@ pub async fn carry_out(
         choices,
         actor: viewer.actor(app),
         groups: HashMap::new(),
+        new: HashSet::new(),
     };
     let (mut done, mut last) = (Done::default(), 0);
     let concerned: Vec<(&Line, &Deed)> = plan
@@ -69,7 +74,7 @@ pub async fn carry_out(
     for piece in concerned.chunks(PIECE) {
         if began.elapsed() > PATIENCE {
             done.stopped_after = Some(last);
-            return Ok(done);
+            break;
         }
         work.piece(conn, piece).await?;
         let new = piece
@@ -79,6 +84,11 @@ pub async fn carry_out(
         done.new += new;
         done.changed += piece.len() - new;
         last = piece.last().map_or(last, |(line, _)| line.number);
+    }
+    if !work.groups.is_empty() {
+        let unbound = groups::queries::all(conn).await?.into_iter().filter(Group::is_unbound);
+        let made = unbound.filter(|group| work.groups.values().any(|made| *made == group.group_id));
+        done.unbound = made.map(|group| (group.group_id, group.name)).collect();
     }
     Ok(done)
 }
@@ -96,10 +106,13 @@ impl Work<'_> {
         users::locked(&mut tx, &self.viewer.account_id).await?;
         self.nobody_was_first(&mut tx, piece).await?;
         let made = self.make_groups(&mut tx, piece).await?;
-        let (mut entries, mut pauses) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let (mut entries, mut pauses, mut new) = (Vec::new(), [Vec::new(), Vec::new()], Vec::new());
         for (_, deed) in piece {
             let (asset_id, entry) = self.one(&mut tx, key.as_ref(), deed, &made).await?;
             entries.push(entry);
+            if deed.saved.is_none() {
+                new.push(asset_id);
+            }
             if let Some(pause) = deed.pause {
                 pauses[usize::from(pause)].push(asset_id);
             }
@@ -114,18 +127,21 @@ impl Work<'_> {
         self.record(&mut tx, piece, entries).await?;
         tx.commit().await?;
         self.groups.extend(made);
+        self.new.extend(new);
         Ok(())
     }
 
-    /// That what is new here is still new.
+    /// That what is new here is still new: nobody is at its address who was not there when it was judged, or came with this file.
     async fn nobody_was_first(&self, tx: &mut Transaction<'_>, piece: &[(&Line, &Deed)]) -> Result<()> {
         let new = piece.iter().filter(|(_, deed)| deed.saved.is_none());
-        let new: Vec<_> = new.map(|(_, deed)| &deed.said.described).collect();
-        let addresses: Vec<&str> = new.iter().map(|described| described.address.as_str()).collect();
+        let new: Vec<&Deed> = new.map(|(_, deed)| *deed).collect();
+        let addresses: Vec<&str> = new.iter().map(|deed| deed.said.described.address.as_str()).collect();
         let there = super::queries::at(tx, &addresses).await?;
-        let is_there = there.iter().any(|row| {
-            new.iter()
-                .any(|said| said.kind == row.kind && said.address == row.address)
+        let is_there = there.iter().filter(|row| !self.new.contains(&row.asset_id)).any(|row| {
+            new.iter().any(|deed| {
+                let said = &deed.said.described;
+                said.kind == row.kind && said.address == row.address && !deed.beside.contains(&row.asset_id)
+            })
         });
         if is_there { Err(meanwhile()) } else { Ok(()) }
     }

@@ -17,6 +17,7 @@ use super::plan::{self, Line, Plan, Verdict};
 use crate::app::App;
 use crate::assets::described::Choices;
 use crate::error::{Error, Result};
+use crate::groups::queries as groups;
 use crate::i18n::Text;
 use crate::people::Viewer;
 use crate::web::{Form, Hx, filters};
@@ -33,6 +34,8 @@ struct Import {
     mistake: Option<Text>,
     unknown: Vec<String>,
     plan: Option<Plan>,
+    /// Groups that are made now will have no cluster, as there are several to choose from.
+    leaves_unbound: bool,
     done: Option<Done>,
     /// Lines up to this one are done already.
     after: u64,
@@ -86,6 +89,7 @@ impl Import {
         let mut conn = app.db.conn().await?;
         let choices = Choices::load(&mut conn, viewer).await?;
         let plan = plan::make(&mut conn, &choices, (bytes, &table), self.after).await?;
+        self.leaves_unbound = !plan.groups.is_empty() && !groups::is_one_cluster(&mut conn).await?;
         let shown = form.text("fingerprint");
         let is_same = shown == plan.fingerprint;
         self.plan = Some(plan);

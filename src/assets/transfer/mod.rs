@@ -8,6 +8,7 @@ mod import;
 mod jpom;
 mod plan;
 mod queries;
+mod twins;
 
 use crate::people::access::{Access, Address, get, post};
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::columns::{self, is_of, is_secret, label};
 use super::file::{Cells, Table};
 use super::queries;
+use super::twins::{Lines, Meant, Place};
 use crate::assets::credentials::queries as credentials;
 use crate::assets::described::{Choices, Said, Saved};
 use crate::assets::kind::{Kind, Settings};
@@ -18,6 +19,8 @@ use crate::web::{Form, Mistakes};
 
 /// Lines that are looked up in the database together, and changed in one transaction.
 pub const PIECE: usize = 500;
+/// Of several assets at one address so many are named.
+const MOST_NAMED: usize = 5;
 
 /// What each line would do, in the order of the file.
 #[derive(Debug)]
@@ -52,39 +55,37 @@ pub struct Deed {
     /// None for a new asset.
     pub saved: Option<Saved>,
     pub said: Said,
+    /// For a new one, who else was at its address when it was judged.
+    pub beside: Vec<u32>,
     /// The name of a group that has to be made first.
     pub group: Option<String>,
     /// Pause it, or resume it.
     pub pause: Option<bool>,
 }
 
-type Known = HashMap<(Kind, String), Vec<Saved>>;
-/// On which line an address stood first.
-type Seen = HashMap<(Kind, String), u64>;
+type Known = HashMap<Place, Vec<Saved>>;
 
 /// What the lines behind `after` would do.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn make(conn: &mut Conn, choices: &Choices, (bytes, table): (&[u8], &Table), after: u64) -> Result<Plan> {
-    let (mut lines, mut seen) = (Vec::new(), Seen::new());
-    for piece in table.lines.chunks(PIECE) {
-        let places: Vec<Option<(Kind, String)>> = piece.iter().map(place).collect();
+    let mut lines = Vec::new();
+    let places: Vec<Option<Place>> = table.lines.iter().map(place).collect();
+    let all = Lines::of(table.lines.iter().zip(places.iter().map(Option::as_ref)));
+    for (piece, places) in table.lines.chunks(PIECE).zip(places.chunks(PIECE)) {
+        let behind = piece.last().is_some_and(|cells| cells.number > after);
+        if !behind {
+            continue;
+        }
         let known = known(conn, places.iter().flatten()).await?;
         for (cells, place) in piece.iter().zip(places) {
-            let twin = place.clone().and_then(|place| match seen.get(&place) {
-                Some(first) => Some(*first),
-                None => {
-                    seen.insert(place, cells.number);
-                    None
-                }
-            });
             if cells.number <= after {
                 continue;
             }
-            let saved = place
-                .and_then(|place| known.get(&place))
-                .map_or(&[] as &[Saved], Vec::as_slice);
+            let saved = { place.as_ref() }.and_then(|place| known.get(place));
+            let saved = saved.map_or(&[] as &[Saved], Vec::as_slice);
+            let meant = { place.as_ref() }.map_or(Meant::New, |place| all.meant(place, cells.number, saved));
             lines.push(Line {
                 number: cells.number,
                 // In a line that is shifted, anything may stand in its place.
@@ -93,7 +94,7 @@ pub async fn make(conn: &mut Conn, choices: &Choices, (bytes, table): (&[u8], &T
                 } else {
                     cells.of("name").chars().take(60).collect()
                 },
-                verdict: judged(choices, cells, (saved, twin))?,
+                verdict: judged(choices, cells, (saved, meant))?,
             });
         }
     }
@@ -105,7 +106,7 @@ pub async fn make(conn: &mut Conn, choices: &Choices, (bytes, table): (&[u8], &T
 }
 
 /// Where a line's asset is; none when it does not say so.
-fn place(cells: &Cells) -> Option<(Kind, String)> {
+fn place(cells: &Cells) -> Option<Place> {
     let kind = columns::kind(cells.of("kind"))?;
     let mut mistakes = Mistakes::default();
     let form = Form::of(cells.cells.iter().map(|(column, cell)| (*column, cell.as_str())));
@@ -116,7 +117,7 @@ fn place(cells: &Cells) -> Option<(Kind, String)> {
     (!is_wrong).then(|| (kind, settings.address()))
 }
 
-async fn known(conn: &mut Conn, places: impl Iterator<Item = &(Kind, String)>) -> Result<Known> {
+async fn known(conn: &mut Conn, places: impl Iterator<Item = &Place>) -> Result<Known> {
     let addresses: Vec<&str> = places.map(|(_, address)| address.as_str()).collect();
     let rows = queries::at(conn, &addresses).await?;
     let used: Vec<&str> = rows.iter().filter_map(|row| row.credential_id.as_deref()).collect();
@@ -142,7 +143,7 @@ async fn known(conn: &mut Conn, places: impl Iterator<Item = &(Kind, String)>) -
     Ok(known)
 }
 
-fn judged(choices: &Choices, cells: &Cells, (saved, twin): (&[Saved], Option<u64>)) -> Result<Verdict> {
+fn judged(choices: &Choices, cells: &Cells, (there, meant): (&[Saved], Meant)) -> Result<Verdict> {
     let mut wrong = Vec::new();
     if cells.is_too_long {
         return Ok(Verdict::Refused(vec![(label("kind"), Text::new("transfer.shifted"))]));
@@ -153,16 +154,23 @@ fn judged(choices: &Choices, cells: &Cells, (saved, twin): (&[Saved], Option<u64
         return Ok(Verdict::Refused(vec![(label("kind"), why)]));
     };
     let address = label(if kind == Kind::Ssh { "host" } else { "address" });
-    if let Some(first) = twin {
-        let why = Text::new("transfer.same_line").with("line", first);
-        return Ok(Verdict::Refused(vec![(address, why)]));
-    }
-    if let [one, two, ..] = saved {
-        let names = Text::new("transfer.two_match");
-        let names = names.with("one", &one.row.name).with("two", &two.row.name);
-        return Ok(Verdict::Refused(vec![(address, names)]));
-    }
-    let saved = saved.first();
+    let saved = match meant {
+        Meant::New => None,
+        Meant::Saved(at) => there.get(at),
+        Meant::Again(first) => {
+            let why = Text::new("transfer.same_line").with("line", first);
+            return Ok(Verdict::Refused(vec![(address, why)]));
+        }
+        Meant::Unclear => {
+            let names: Vec<&str> = there
+                .iter()
+                .take(MOST_NAMED)
+                .map(|saved| saved.row.name.as_str())
+                .collect();
+            let why = Text::new("transfer.unclear").with("names", names.join(", "));
+            return Ok(Verdict::Refused(vec![(address, why)]));
+        }
+    };
     let (form, group) = form(choices, (kind, cells), saved, &mut wrong)?;
     let mut mistakes = Mistakes::default();
     let said = choices.read(kind, &form, saved, &mut mistakes)?;
@@ -178,6 +186,10 @@ fn judged(choices: &Choices, cells: &Cells, (saved, twin): (&[Saved], Option<u64
     };
     let deed = Box::new(Deed {
         saved: saved.cloned(),
+        beside: match saved {
+            Some(_) => Vec::new(),
+            None => there.iter().map(|saved| saved.row.asset_id).collect(),
+        },
         said,
         group,
         pause: pause.filter(|wanted| *wanted != is_paused),

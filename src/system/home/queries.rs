@@ -61,6 +61,8 @@ pub struct Counts {
 
 pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
     let alive = format!("{LIVENESS} in ('online', 'late')");
+    // What is paused is meant to be so; the list of assets leaves it out as well.
+    let going = "coalesce(paused_until <= utc_timestamp(6), 1)";
     let found: Option<Counts> = conn
         .query_first(format!(
             "select (select count(*) from cluster where removed_at is null) as clusters, \
@@ -76,10 +78,10 @@ pub async fn counts(conn: &mut Conn) -> mysql_async::Result<Counts> {
              (select count(*) from (select 1 from asset_group g straight_join asset a on a.group_id = g.group_id \
              where not exists (select 1 from cluster_group b join cluster on cluster.install_id = b.install_id \
              where b.group_id = g.group_id and {alive}) limit {MANY}) x) as unwatched_assets, \
-             (select count(*) from (select 1 from asset where state = 'down' limit {MANY}) x) as down_assets, \
-             (select count(*) from (select 1 from asset where state = 'degraded' limit {MANY}) x) as degraded_assets, \
-             (select count(*) from (select 1 from asset where state = 'unknown' limit {MANY}) x) as unknown_assets, \
-             (select count(*) from (select 1 from asset where state = 'changed' limit {MANY}) x) as changed_assets"
+             (select count(*) from (select 1 from asset where state = 'down' and {going} limit {MANY}) x) as down_assets, \
+             (select count(*) from (select 1 from asset where state = 'degraded' and {going} limit {MANY}) x) as degraded_assets, \
+             (select count(*) from (select 1 from asset where state = 'unknown' and {going} limit {MANY}) x) as unknown_assets, \
+             (select count(*) from (select 1 from asset where state = 'changed' and {going} limit {MANY}) x) as changed_assets"
         ))
         .await?;
     Ok(found.unwrap_or_default())

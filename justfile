@@ -25,8 +25,8 @@ test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "n
     @echo "==> tests"
     @cargo test --locked
 
-# Measure the speed with wrk against a private MariaDB.
-bench *ARGS: _rust (_need "compiler" "mariadb" "wrk")
+# Measure the speed against a private MariaDB; "watch": that of the watch over assets alone.
+bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox")
     @cargo bench --locked --bench bench -- "$@"
 
 # Check the lints alone.
@@ -74,6 +74,7 @@ _need +PARTS:
         wrk) set -- wrk ;;
         nginx) set -- nginx ;;
         node_exporter) set -- prometheus-node-exporter ;;
+        blackbox) set -- prometheus-blackbox-exporter ;;
         podman) set -- podman ;;
         smtp)
             set --
@@ -112,6 +113,7 @@ _need +PARTS:
         *:font) echo fontconfig wqy-microhei-fonts ;;
         *:nginx) echo nginx ;;
         *:node_exporter) echo prometheus-node-exporter ;;
+        *:blackbox) echo prometheus-blackbox-exporter ;;
         *:podman) echo podman ;;
         *:smtp) echo python3-aiosmtpd ;;
         *:sshd) echo openssh ;;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use poem::Server;
 use poem::listener::TcpAcceptor;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use crate::log::{self, LogFormat, Store};
 use crate::tls::Tls;
 use crate::{routes, tasks};
 
+/// Open files that are enough: hundreds of checks at once, and thousands of browsers.
+const OPEN_FILES: u64 = 65_536;
 /// How long requests under way may take to end once the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,7 @@ pub struct Serve {
 /// # Errors
 /// [`Error::Invalid`] and [`Error::Conflict`] are refusals to start, each with place and remedy.
 pub async fn run(args: Serve) -> Result<()> {
+    allow_open_files();
     let flags = Flags {
         address: args.address,
         port: args.port,
@@ -82,6 +86,22 @@ pub async fn run(args: Serve) -> Result<()> {
     // A disk that hangs is not waited for.
     let _ = tokio::time::timeout(LAST_REQUESTS, tokio::task::spawn_blocking(move || store.close())).await;
     result
+}
+
+/// Takes as many open files as the system allows without rights, up to what is enough. It allows 1,024 at first, which is
+/// for programs that cannot number more. Where it refuses, the limit stays as it is.
+pub fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let enough = limit.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < enough) {
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(enough),
+                maximum: limit.maximum,
+            },
+        );
+    }
 }
 
 fn open_log(config: &Config) -> Result<Store> {

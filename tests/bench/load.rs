@@ -38,8 +38,18 @@ pub(crate) fn script(own_lists: bool) -> String {
     )
 }
 
+/// As [`script`], from people who read: each pauses for a tenth of a second on average before it asks again.
+pub(crate) fn unhurried() -> String {
+    format!("{}delay = function() return math.random(50, 150) end\n", script(false))
+}
+
 /// Five seconds of requests as htmx sends them, after one to warm up.
 pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script: &Path) -> Load {
+    wrk_for(5, site, url, connections, script).await
+}
+
+/// As [`wrk`], for so many seconds.
+pub(crate) async fn wrk_for(seconds: u32, site: &'static str, url: &str, connections: u32, script: &Path) -> Load {
     let run = async |seconds: &str| {
         let output = Command::new("wrk")
             .args(["-t1", "-d", seconds, "--latency", "-H", "HX-Request: true"])
@@ -55,7 +65,7 @@ pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script:
         String::from_utf8(output.stdout).unwrap()
     };
     run("1s").await;
-    let said = run("5s").await;
+    let said = run(&format!("{seconds}s")).await;
     let failed = ["Non-2xx", "Socket errors"].iter().any(|word| said.contains(word));
     assert!(!failed, "{site} failed under load:\n{said}");
     let after = |label: &str| {

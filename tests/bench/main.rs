@@ -1,14 +1,19 @@
 //! How fast and how small: `./justw bench` measures with wrk on a private MariaDB, prints a table and writes JSON.
 //!
+//! `./justw bench watch` measures the watch over assets alone.
+//!
 //! Ratios compare what ran minutes apart on the same machine; the goals are said to be met or not, and fail nothing.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop there")]
 
+mod blackbox;
 mod load;
 mod pages;
+mod peers;
 mod process;
 mod report;
 mod sites;
+mod watch;
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -39,6 +44,8 @@ async fn main() {
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
+    // The peers of the watched assets live in this process.
+    muster::serve::allow_open_files();
     let dir = TempDir::new().unwrap();
     let embedded = Embedded::start(
         &dir.path().join("mariadb"),
@@ -49,7 +56,8 @@ async fn main() {
     )
     .await
     .unwrap();
-    let measuring = tokio::spawn(measure(embedded.database(), dir.path().to_owned()));
+    let pid = embedded.pid().unwrap();
+    let measuring = tokio::spawn(measure(embedded.database(), pid, dir.path().to_owned()));
     let stop = measuring.abort_handle();
     let result = tokio::select! {
         result = measuring => result,
@@ -66,22 +74,32 @@ async fn main() {
 }
 
 /// Everything between the start of the database and its stop.
-async fn measure(database: Database, dir: PathBuf) {
+async fn measure(database: Database, database_pid: u32, dir: PathBuf) {
     let mut report = Report::new(&database).await;
     let app = sites::register(&database, &dir.join("site")).await;
     fill(&app).await;
-    let sites = Sites::start(&app).await;
+    if !std::env::args().any(|word| word == "watch") {
+        site(&app, &database, &dir, &mut report).await;
+    }
+    watch::measure(&database, database_pid, &dir, &mut report).await;
+    app.db.clone().close().await;
+    report.print();
+    println!("\nwritten to {}", report.write().display());
+}
+
+/// The pages, and the program when nothing happens.
+async fn site(app: &App, database: &Database, dir: &Path, report: &mut Report) {
+    let sites = Sites::start(app).await;
     sites.check().await;
     let not_modified = sites.bytes_of_304().await;
     for (connections, rounds) in CONNECTIONS.into_iter().zip(ROUNDS) {
-        report.loads.extend(round(&sites, connections, rounds, &dir).await);
+        report.loads.extend(round(&sites, connections, rounds, dir).await);
     }
-    let pages = pages::measure(&app, &sites).await;
+    let pages = pages::measure(app, &sites).await;
     sites.stop();
-    app.db.clone().close().await;
     let data = dir.join("program");
-    let (listening, ready_ms) = process::starts(&database, &data).await;
-    let idle = process::idle(&database, &data).await;
+    let (listening, ready_ms) = process::starts(database, &data).await;
+    let idle = process::idle(database, &data).await;
     report.ready_ms = ready_ms;
     report.goals.extend(speed(&report.loads));
     report.goals.extend(pages);
@@ -92,8 +110,6 @@ async fn measure(database: Database, dir: PathBuf) {
         Goal::below("release binary", megabytes(Path::new(BINARY)), 15.0, "MB"),
         Goal::below("unchanged answer (304)", not_modified, 300.0, "B"),
     ]);
-    report.print();
-    println!("\nwritten to {}", report.write().display());
 }
 
 /// A thousand clusters: most of them alive, some in every other state. Hours between beats, so that no state changes

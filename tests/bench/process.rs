@@ -28,6 +28,15 @@ pub(crate) struct Idle {
     pub(crate) cpu_percent: f64,
 }
 
+/// A program that shows the list.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    /// Milliseconds from its start.
+    listening: f64,
+    ready: f64,
+}
+
 /// The settings of a server on this database.
 pub(crate) fn environment(database: &Database) -> [(String, String); 1] {
     let Database {
@@ -47,14 +56,13 @@ pub(crate) fn environment(database: &Database) -> [(String, String); 1] {
 /// From spawn to the first connection, and to the first list: the medians in milliseconds.
 pub(crate) async fn starts(database: &Database, data: &Path) -> (f64, f64) {
     // The very first start makes the data directory and registers.
-    let (child, ..) = start(database, data).await;
-    stop(child).await;
+    stop(start(database, data).await.child).await;
     let (mut listening, mut ready) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let (child, to_connect, to_list) = start(database, data).await;
-        stop(child).await;
-        listening.push(to_connect);
-        ready.push(to_list);
+        let started = start(database, data).await;
+        stop(started.child).await;
+        listening.push(started.listening);
+        ready.push(started.ready);
     }
     (median(listening), median(ready))
 }
@@ -62,10 +70,10 @@ pub(crate) async fn starts(database: &Database, data: &Path) -> (f64, f64) {
 /// Memory after ten quiet seconds, and processor time over the twenty after them.
 pub(crate) async fn idle(database: &Database, data: &Path) -> Idle {
     println!("idle for {} s", (SETTLE + WATCH).as_secs());
-    let (child, ..) = start(database, data).await;
+    let child = start(database, data).await.child;
     let pid = child.id().unwrap();
     sleep(SETTLE).await;
-    let rss_mib = rss_kib(pid) / 1024.0;
+    let rss_mib = memory_mib(pid, "VmRSS");
     let before = cpu_seconds(pid);
     sleep(WATCH).await;
     let cpu_percent = (cpu_seconds(pid) - before) / WATCH.as_secs_f64() * 100.0;
@@ -74,7 +82,7 @@ pub(crate) async fn idle(database: &Database, data: &Path) -> Idle {
 }
 
 /// Starts the program and waits until it shows the list.
-async fn start(database: &Database, data: &Path) -> (Child, f64, f64) {
+pub(crate) async fn start(database: &Database, data: &Path) -> Started {
     let port = TcpListener::bind("127.0.0.1:0")
         .await
         .and_then(|free| free.local_addr())
@@ -98,12 +106,17 @@ async fn start(database: &Database, data: &Path) -> (Child, f64, f64) {
     while TcpStream::connect(address).await.is_err() {
         going(&mut child, end).await;
     }
-    let to_connect = since();
+    let listening = since();
     let listed = |answer: Result<String>| answer.is_ok_and(|said| said.starts_with("HTTP/1.1 200"));
     while !listed(get(address, "/clusters", &crate::sites::signed_in("")).await) {
         going(&mut child, end).await;
     }
-    (child, to_connect, since())
+    Started {
+        child,
+        address,
+        listening,
+        ready: since(),
+    }
 }
 
 /// A pause in which the program may come further.
@@ -114,7 +127,7 @@ async fn going(child: &mut Child, end: Instant) {
     sleep(Duration::from_micros(200)).await;
 }
 
-async fn stop(mut child: Child) {
+pub(crate) async fn stop(mut child: Child) {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     timeout(LIMIT, child.wait())
@@ -128,14 +141,16 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn rss_kib(pid: u32) -> f64 {
+/// `VmRSS` as it is, `VmHWM` as it was at its highest.
+pub(crate) fn memory_mib(pid: u32, what: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+    kib.parse::<f64>().unwrap() / 1024.0
 }
 
 /// User and system time: fields 14 and 15, counted from behind the name, which may hold spaces.
-fn cpu_seconds(pid: u32) -> f64 {
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let behind_name = stat.rsplit_once(')').unwrap().1;
     let fields: Vec<&str> = behind_name.split_whitespace().collect();

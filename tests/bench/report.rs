@@ -53,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<Load>,
     /// Milliseconds from the start of the program to its first list; no goal stands on it.
     pub(crate) ready_ms: f64,
+    /// Other numbers without a goal: name, value, unit.
+    pub(crate) figures: Vec<(&'static str, f64, &'static str)>,
     pub(crate) goals: Vec<Goal>,
 }
 
@@ -82,6 +84,7 @@ impl Report {
             ],
             loads: Vec::new(),
             ready_ms: 0.0,
+            figures: Vec::new(),
             goals: Vec::new(),
         }
     }
@@ -102,6 +105,9 @@ impl Report {
             );
         }
         println!("\nfrom start to the first list: {:.0} ms\n", self.ready_ms);
+        for (name, value, unit) in &self.figures {
+            println!("{name:<24} {value:>10.3} {unit}");
+        }
         for goal in &self.goals {
             println!(
                 "{:<24} {:>10.2} {:>2} {:<7} {:<12} {}",
@@ -127,11 +133,17 @@ impl Report {
             .collect();
         let loads: Vec<Value> = self.loads.iter().map(Load::json).collect();
         let goals: Vec<Value> = self.goals.iter().map(Goal::json).collect();
+        let figures: Vec<Value> = self
+            .figures
+            .iter()
+            .map(|(name, value, unit)| json!({ "name": name, "value": value, "unit": unit }))
+            .collect();
         let all = json!({
             "started": self.started,
             "machine": machine,
             "loads": loads,
             "start_to_list_ms": self.ready_ms,
+            "figures": figures,
             "goals": goals,
         });
         fs::write(&path, format!("{all:#}\n")).unwrap();

@@ -1,10 +1,12 @@
 //! Databases that refuse, and schemas of other times.
 
 use muster::config::Database;
-use muster::db::migrations;
+use muster::db::embedded::{Embedded, Options};
+use muster::db::{Db, migrations};
 use muster::error::Error;
 use muster::i18n::Lang;
 use mysql_async::prelude::Queryable;
+use tempfile::TempDir;
 
 use crate::support::{TestConsole, TestDatabase};
 
@@ -118,4 +120,20 @@ async fn a_beat_that_was_cut_off_is_made_up_by_the_next_tick() {
     assert!(a.heart.tick().await.is_err(), "the connection was killed");
     a.heart.tick().await.unwrap();
     assert_eq!(a.state_of(a.id()).await, "Online");
+}
+
+/// A MariaDB that starts removes what others have in a directory for temporary tables that it shares with them.
+#[tokio::test]
+async fn a_private_database_has_its_own_place_for_temporary_tables() {
+    let dir = TempDir::new().unwrap();
+    let options = Options {
+        tcp: false,
+        durable: false,
+    };
+    let embedded = Embedded::start(dir.path(), options).await.unwrap();
+    let mut conn = Db::new(&embedded.database()).own_conn().await.unwrap();
+    let told: Option<String> = conn.query_first("select @@tmpdir").await.unwrap();
+    conn.disconnect().await.unwrap();
+    embedded.stop().await;
+    assert_eq!(told.as_deref(), dir.path().join("tmp").to_str());
 }

@@ -1,5 +1,6 @@
 //! The watch by real servers: who takes over when one is killed, and that nothing is looked at twice.
 
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use muster::config::Database;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::hostile::{Hostile, Manner, http};
 use crate::processes::Process;
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, free_port, url};
 
 /// Longest any of these conditions may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,4 +80,52 @@ async fn a_killed_server_is_stood_in_for_within_its_limit_and_gets_its_assets_ba
     assert_eq!(state.as_deref(), Some("up"), "no outage was made up");
     let events: Option<u64> = conn.query_first("select count(*) from asset_event").await.unwrap();
     assert_eq!(events, Some(1));
+}
+
+/// Ends with the test, however it ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Hundreds of checks and the browsers need more files than the 1,024 that a service is allowed at first.
+#[tokio::test]
+async fn a_server_takes_the_open_files_that_it_may() {
+    let database = TestDatabase::new().await.database;
+    let data = TempDir::new().unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -Sn 250 && exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_muster"),
+    ]);
+    command
+        .args(["serve", "--port", &free_port().to_string(), "--data"])
+        .arg(data.path());
+    command.env("JPOM_DB_URL", url(&database)).env("JPOM_CLUSTER_ID", "A");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Ended(command.spawn().unwrap());
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.0.id())).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .unwrap();
+        let [soft, hard]: [u64; 2] = [0, 1].map(|at| {
+            let number = line.split_whitespace().nth(at).unwrap();
+            number.parse().unwrap_or(u64::MAX)
+        });
+        // The shell has not narrowed it yet, or has not become the server.
+        let program = std::fs::read_link(format!("/proc/{}/exe", server.0.id())).unwrap();
+        if program.ends_with("muster") && soft == hard.min(65_536) {
+            return assert!(soft > 250, "{line}");
+        }
+        assert!(Instant::now() < end, "{line}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -82,6 +82,8 @@ fn as_root() -> Option<&'static str> {
 /// Starts the server in a process group of its own: a Ctrl-C must not take the database from under the last beat.
 pub(super) fn spawn(dir: &Path, options: Options, port: Option<u16>, password: &str) -> Result<Child> {
     write_private(&dir.join("init.sql"), &init_sql(password))?;
+    let temporary = dir.join("tmp");
+    fs::create_dir_all(&temporary).map_err(|cause| unwritable(&temporary, &cause))?;
     // The log of the run before tells why that one ended.
     let path = dir.join("error.log");
     let _ = fs::rename(&path, dir.join("error.log.1"));
@@ -125,6 +127,8 @@ fn arguments(dir: &Path, options: Options, port: Option<u16>) -> Vec<String> {
     let mut arguments = vec![
         "--no-defaults".to_owned(),
         format!("--datadir={}", path("data")),
+        // Its own: each server that starts removes what others have in a directory that they share.
+        format!("--tmpdir={}", path("tmp")),
         format!("--socket={}", path("db.sock")),
         format!("--pid-file={}", path("db.pid")),
         format!("--init-file={}", path("init.sql")),

@@ -17,6 +17,8 @@ use crate::seal::{Key, Seal};
 use crate::web::form::line_mistake;
 use crate::web::{Form, Mistakes};
 
+/// In characters, with the port that stands in it in any case.
+const LONGEST_ADDRESS: usize = 255;
 const SHORTEST_INTERVAL: u32 = 5;
 const LONGEST_INTERVAL: u32 = 86_400;
 const LONGEST_TIMEOUT: u32 = 60;
@@ -100,10 +102,14 @@ impl Choices {
         let limits = (SHORTEST_INTERVAL, LONGEST_INTERVAL);
         let interval_s = number(form, ("interval_s", kind.usual_interval()), limits, mistakes);
         let most = LONGEST_TIMEOUT.min(interval_s.saturating_sub(1).max(1));
+        let address = settings.address();
+        if address.chars().count() > LONGEST_ADDRESS {
+            mistakes.note("address", Text::new("form.long").with("most", LONGEST_ADDRESS));
+        }
         let described = Described {
             kind,
             name: name.to_owned(),
-            address: settings.address(),
+            address,
             group_id,
             credential_id: self.chosen_credential(form, mistakes),
             settings: settings.json()?,
@@ -112,8 +118,15 @@ impl Choices {
             interval_s,
         };
         let said = Said { described, typed };
-        said.guard_secrets(saved, mistakes);
-        if !self.lends && said.borrows(saved) {
+        let before = match saved {
+            Some(saved) => Some(Settings::read(saved.row.kind, &saved.row.settings)?),
+            None => None,
+        };
+        let is_safe = before.as_ref().is_some_and(|before| settings.is_as_safe_as(before));
+        said.guard_secrets(saved, is_safe, mistakes);
+        let own = settings.of_the_server();
+        let is_new = own.is_some() && own != before.as_ref().and_then(Settings::of_the_server);
+        if !self.lends && (is_new || said.borrows(saved, is_safe)) {
             mistakes.note("credential_id", Text::new("assets.borrowed_in_person"));
         }
         Ok(said)
@@ -183,13 +196,13 @@ pub struct Said {
 }
 
 impl Said {
-    /// What is kept secret is not sent to an address that whoever gave it did not mean.
-    fn guard_secrets(&self, saved: Option<&Saved>, mistakes: &mut Mistakes) {
-        let Some(saved) = saved.filter(|saved| saved.has_own_secret) else {
+    /// What is kept secret is not sent to an address that whoever gave it did not mean, and not with less care.
+    fn guard_secrets(&self, saved: Option<&Saved>, is_safe: bool, mistakes: &mut Mistakes) {
+        if !saved.is_some_and(|saved| saved.has_own_secret) {
             return;
-        };
+        }
         let (described, typed) = (&self.described, &self.typed);
-        let moves = saved.row.address != described.address && !described.address.is_empty();
+        let moves = !is_safe && !described.address.is_empty();
         let keeps = typed.is_blank() && !typed.clears() && described.credential_id.is_none();
         if moves && keeps {
             mistakes.note("credential_id", Text::new("assets.type_secret_again"));
@@ -197,12 +210,10 @@ impl Said {
     }
 
     /// Whether a named credential would go where it has not been used yet.
-    fn borrows(&self, saved: Option<&Saved>) -> bool {
-        let described = &self.described;
-        let is_known = |saved: &Saved| {
-            saved.row.credential_id == described.credential_id && saved.row.address == described.address
-        };
-        described.credential_id.is_some() && !saved.is_some_and(is_known)
+    fn borrows(&self, saved: Option<&Saved>, is_safe: bool) -> bool {
+        let chosen = &self.described.credential_id;
+        let is_known = |saved: &Saved| saved.row.credential_id == *chosen && is_safe;
+        chosen.is_some() && !saved.is_some_and(is_known)
     }
 
     /// Whether the key is needed to keep it.

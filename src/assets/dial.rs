@@ -3,11 +3,17 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::outcome::{Reason, detail};
 use crate::clusters::address::Reach;
+
+/// How long an address may be silent until the next one is tried beside it; as RFC 8305 has it.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Where a host is; the first is tried first.
 ///
@@ -26,23 +32,32 @@ pub async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAd
     }
 }
 
-/// A connection to the first of its addresses that answers. Takes as long as it takes; the caller limits the time.
+/// A connection to the first of its addresses that answers; one that says nothing does not keep the next from being tried.
+/// Takes as long as it takes; the caller limits the time.
 ///
 /// # Errors
 /// As for [`resolve`]; why the last address could not be reached.
 pub async fn connect(host: &str, port: u16, reach: Reach) -> Result<TcpStream, Reason> {
     let mut last = Reason::Refused;
-    for address in resolve(host, port, reach).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+    let mut addresses = resolve(host, port, reach).await?.into_iter();
+    let mut tries = JoinSet::new();
+    loop {
+        match addresses.next() {
+            Some(address) => drop(tries.spawn(TcpStream::connect(address))),
+            None if tries.is_empty() => return Err(last),
+            None => {}
+        }
+        let patience = if addresses.len() > 0 { HEAD_START } else { Duration::MAX };
+        match timeout(patience, tries.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => {
                 // Small questions should not wait for more to be asked.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(cause) => last = io_reason(&cause),
+            Ok(Some(Ok(Err(cause)))) => last = io_reason(&cause),
+            _ => {}
         }
     }
-    Err(last)
 }
 
 /// Why something on the network failed.

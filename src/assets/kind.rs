@@ -130,6 +130,32 @@ impl Settings {
         }
     }
 
+    /// What keeps a secret safe on its way: two marks, each better when set.
+    fn guards(&self) -> [bool; 2] {
+        match self {
+            Settings::Machine(settings) => [settings.verify, settings.agent == machine::Agent::Jpom],
+            Settings::Docker(settings) => [settings.verify, settings.tls],
+            Settings::Ssh(_) => [true, true],
+        }
+    }
+
+    /// Whether a secret that was given for `other` may go where this leads: to the same address, and guarded no worse.
+    pub fn is_as_safe_as(&self, other: &Settings) -> bool {
+        let pairs = self.guards().into_iter().zip(other.guards());
+        self.address() == other.address() && pairs.into_iter().all(|(now, before)| now || !before)
+    }
+
+    /// What lies on the server and is used: a key file, or a socket.
+    pub fn of_the_server(&self) -> Option<String> {
+        match self {
+            Settings::Ssh(settings) if settings.login == ssh::Login::KeyFile => {
+                Some(format!("{} {}", settings.key_file, settings.address()))
+            }
+            Settings::Docker(settings) if settings.address.starts_with("unix://") => Some(settings.address.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether nothing can be found out without a login.
     pub fn needs_user(&self) -> bool {
         match self {

@@ -12,7 +12,7 @@ use super::list::{Shown, Sort, Wanted, Watched};
 use super::outcome::Reason;
 use super::queries::{self, Event, Twin};
 use super::search;
-use super::view::{Chart, Line, ago};
+use super::view::{Chart, Line, MANY, ago};
 use super::{known_id, missing};
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -24,9 +24,6 @@ use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Entry};
 use crate::web::slice::PAGE;
 use crate::web::{Form, Hx, filters};
-
-/// Changes of state on the page of an asset.
-const HISTORY: u32 = 50;
 
 pub fn routes() -> Vec<Address> {
     vec![
@@ -180,7 +177,7 @@ async fn show(hx: Hx, app: Data<&App>, Path(asset_id): Path<String>) -> Result<R
     let mut conn = app.db.conn().await?;
     let (row, twin) = queries::with_twin(&mut conn, asset_id).await?.ok_or_else(missing)?;
     let group = groups::by_id(&mut conn, row.group_id).await?;
-    let history = queries::history(&mut conn, asset_id, HISTORY).await?;
+    let history = queries::history(&mut conn, asset_id, MANY as u32).await?;
     let recent: Vec<Event> = history
         .iter()
         .rev()

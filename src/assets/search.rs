@@ -178,8 +178,8 @@ pub(super) fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec
         values.push(name_key(&wanted.name).into());
     }
     if !wanted.address.is_empty() {
-        sql.push_str(" and locate(?, a.address) > 0");
-        values.push(wanted.address.to_lowercase().into());
+        sql.push_str(" and locate(lower(?), lower(a.address)) > 0");
+        values.push(wanted.address.as_str().into());
     }
     match groups.map(|groups| groups.ids.as_slice()) {
         None => {}

@@ -198,6 +198,9 @@ pub fn ago(seconds: i64) -> Text {
     }
 }
 
+/// As many changes as the page of an asset reads; the list reads more of each.
+pub const MANY: usize = 50;
+
 /// Thirty days of states as a picture.
 #[derive(Debug, Default)]
 pub struct Bar {
@@ -212,7 +215,8 @@ impl Bar {
     fn of(row: &Row, events: &[&Event]) -> Bar {
         // Ages of changes, the oldest first, with the state that began then.
         let mut changes: Vec<(i64, State)> = Vec::new();
-        if let Some(first) = events.first() {
+        // Where so many are shown there may be more, and what was before the first of them is not known.
+        if let Some(first) = events.first().filter(|_| events.len() < MANY) {
             changes.push((SPAN, first.was));
         }
         changes.extend(events.iter().map(|event| (event.age_s.clamp(0, SPAN), event.state)));

@@ -35,6 +35,10 @@ async fn a_secret_is_sealed_never_shown_and_never_sent_to_another_address() {
     refused(&a.post(&web, &fields).await, "type the secrets again");
     let before = a.count(sealed).await;
     fields[2] = ("address", "http://web:9100");
+    // Nor where nobody looks who takes it.
+    fields[4] = ("verify", "no");
+    refused(&a.post(&web, &fields).await, "type the secrets again");
+    fields[4] = ("verify", "yes");
     assert_eq!(a.post(&web, &fields).await.header("location"), web);
     let secret = opened(&a).await;
     assert_eq!((secret.user.as_str(), secret.password.as_str()), ("prom", "geheim77"));
@@ -154,5 +158,44 @@ async fn a_leaked_token_cannot_send_a_named_credential_home() {
     assert_eq!(
         a.count("select count(*) from asset where address like '%evil%'").await,
         0
+    );
+}
+
+#[tokio::test]
+async fn a_leaked_token_takes_no_lock_off_and_uses_nothing_of_the_server() {
+    let a = TestConsole::start().await;
+    let_in(&a.database).await;
+    a.post(
+        "/credentials",
+        &[("name", "deploy"), ("user", "u"), ("password", "geheim77")],
+    )
+    .await;
+    let id: Option<String> = (a.conn().await.query_first("select credential_id from credential").await).unwrap();
+    let id = id.unwrap();
+    let mut safe = machine("safe", "https://safe:9100");
+    safe.push(("credential_id", &id));
+    let at = added(&a, &safe).await;
+    safe[4] = ("verify", "no");
+    safe.push(("row_version", "0"));
+    refused(&a.post_with(TOKEN, &at, &safe).await, "or with less protection");
+
+    let file = [
+        ("kind", "ssh"),
+        ("name", "f"),
+        ("host", "evil"),
+        ("group_id", "1"),
+        ("login", "key_file"),
+        ("key_file", "/k"),
+        ("user", "u"),
+    ];
+    let why = "nor use a key file or socket of the server";
+    refused(&a.post_with(TOKEN, "/assets", &file).await, why);
+    let address = ("address", "unix:///run/x.sock");
+    let socket = [("kind", "docker"), ("name", "s"), address, ("group_id", "1")];
+    refused(&a.post_with(TOKEN, "/assets", &socket).await, why);
+    assert_eq!(
+        a.post("/assets", &socket).await.status,
+        StatusCode::SEE_OTHER,
+        "a person may"
     );
 }

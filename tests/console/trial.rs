@@ -347,7 +347,7 @@ async fn what_is_kept_is_used_where_it_belongs_and_sent_nowhere_else() {
         .post("/assets/trials", &plain(&form(&a, "ssh", &ssh(&port, &again)).await))
         .await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    page.shows("what is kept is not sent there");
+    page.shows("what is kept is not sent that way");
     // Something else typed brings nothing kept along.
     let other = [&again[..], &[("passphrase", "x")]].concat();
     let page = tried(&a, "ssh", &ssh(&port, &other)).await;

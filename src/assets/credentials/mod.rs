@@ -69,7 +69,8 @@ impl Typed {
             ("certificate", &secret.certificate, LONGEST_PEM),
             ("authority", &secret.authority, LONGEST_PEM),
         ] {
-            if text.chars().count() > most {
+            // The column counts bytes.
+            if text.chars().count() > most || text.len() > LONGEST_PEM {
                 mistakes.note(field, Text::new("form.long").with("most", most));
             }
         }

@@ -114,16 +114,6 @@ pub async fn reseal(tx: &mut Transaction<'_>, credential_id: &str, sealed: &[u8]
     .await
 }
 
-/// Those whose secrets are opened together: by one that checks.
-pub async fn among(conn: &mut Conn, credential_ids: &[&str]) -> mysql_async::Result<Vec<(String, Vec<u8>)>> {
-    let marks = vec!["?"; credential_ids.len()].join(", ");
-    let sql = format!("select credential_id, sealed from credential where credential_id in ({marks})");
-    match credential_ids.is_empty() {
-        true => Ok(Vec::new()),
-        false => conn.exec(sql, credential_ids.to_vec()).await,
-    }
-}
-
 /// Its name, where it has one, and its user's name.
 pub async fn about(conn: &mut Conn, credential_id: &str) -> mysql_async::Result<(Option<String>, String)> {
     let sql = "select name, user_name from credential where credential_id = ?";

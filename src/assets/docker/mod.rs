@@ -17,6 +17,7 @@ use super::ssh::seen::Seen;
 use super::ssh::{self, Login, session};
 use super::target::Target;
 use super::trust;
+use crate::clusters::address::Reach;
 pub use fields::typed;
 
 /// Docker's own.
@@ -51,7 +52,7 @@ const LONGEST_ANSWERS: usize = 1024 * 1024;
 pub async fn check(settings: &Settings, target: &Target) -> Report {
     match Place::parse(&settings.address, settings.tls) {
         Ok(Place::Tcp { host, port }) => target.within_time(at_port(&host, port, settings, target)).await,
-        Ok(Place::Unix(path)) => target.within_time(at_socket(&path)).await,
+        Ok(Place::Unix(path)) => target.within_time(at_socket(&path, target.reach)).await,
         Ok(Place::Ssh { host, port }) => behind_ssh(host, port, target).await,
         Err(reason) => Report::down(reason),
     }
@@ -94,7 +95,11 @@ async fn at_port(host: &str, port: u16, settings: &Settings, target: &Target) ->
     engine::look(line, &format!("{host}:{port}"), begun).await
 }
 
-async fn at_socket(path: &str) -> Result<Report, Reason> {
+async fn at_socket(path: &str, reach: Reach) -> Result<Report, Reason> {
+    if reach == Reach::Public {
+        let address = path.to_owned();
+        return Err(Reason::Forbidden { address });
+    }
     let begun = Instant::now();
     let stream = UnixStream::connect(path)
         .await

@@ -7,11 +7,13 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop there")]
 
 mod blackbox;
+mod intervals;
 mod load;
 mod pages;
 mod peers;
 mod process;
 mod report;
+mod rows;
 mod sites;
 mod watch;
 
@@ -22,6 +24,7 @@ use muster::app::App;
 use muster::config::Database;
 use muster::db::embedded::{Embedded, Options};
 use muster::liveness;
+use muster::serve::{Signals, allow_open_files};
 use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
 
@@ -44,8 +47,9 @@ async fn main() {
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
+    let mut asked = Signals::new(false).unwrap();
     // The peers of the watched assets live in this process.
-    muster::serve::allow_open_files();
+    allow_open_files();
     let dir = TempDir::new().unwrap();
     let embedded = Embedded::start(
         &dir.path().join("mariadb"),
@@ -61,7 +65,7 @@ async fn main() {
     let stop = measuring.abort_handle();
     let result = tokio::select! {
         result = measuring => result,
-        _ = tokio::signal::ctrl_c() => {
+        _ = asked.recv() => {
             stop.abort();
             Ok(())
         }

@@ -104,13 +104,16 @@ impl Report {
                 load.site, load.connections, load.per_second, load.p50_ms, load.p99_ms
             );
         }
-        println!("\nfrom start to the first list: {:.0} ms\n", self.ready_ms);
+        match self.ready_ms {
+            0.0 => println!(),
+            ready => println!("\nfrom start to the first list: {ready:.0} ms\n"),
+        }
         for (name, value, unit) in &self.figures {
-            println!("{name:<24} {value:>10.3} {unit}");
+            println!("{name:<62} {value:>10.3} {unit}");
         }
         for goal in &self.goals {
             println!(
-                "{:<24} {:>10.2} {:>2} {:<7} {:<12} {}",
+                "{:<62} {:>10.2} {:>2} {:<7} {:<12} {}",
                 goal.name,
                 goal.value,
                 goal.sign,

@@ -1,7 +1,6 @@
 //! Ten thousand assets, watched by the shipped program: whether each is checked in every interval, how pages do meanwhile, and
 //! what a check costs beside one of Prometheus's blackbox_exporter.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,19 +11,17 @@ use mysql_async::prelude::Queryable;
 use tokio::time::sleep;
 
 use crate::blackbox::Blackbox;
-use crate::load;
 use crate::peers::{HOSTS, Part, Peers};
 use crate::process::{self, Started, cpu_seconds, memory_mib};
 use crate::report::{Goal, Report};
+use crate::{intervals, load};
 
-const ASSETS: u64 = 10_000;
-const INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const ASSETS: u64 = 10_000;
+pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
 /// Three whole intervals of each asset, wherever its own begin.
-const WATCH: u32 = 120;
+pub(crate) const WATCH: u32 = 120;
 /// Readers, each of whom asks ten times a second: half of them for the first page, half for that of a group.
 const READERS: u32 = 8;
-/// How often what was checked is read; shorter than any interval.
-const SAMPLES: Duration = Duration::from_secs(5);
 /// Longest until all were checked for the first time.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -88,9 +85,9 @@ impl Watch<'_> {
             let all: Vec<String> = parts.iter().map(|part| of(*part)).collect();
             format!("elt(seq mod {} + 1, {})", parts.len(), all.join(", "))
         };
-        let kind = texts(&|part| format!("'{}'", kind(part)));
-        let address = texts(&|part| address(part, self.peers.port(part)));
-        let settings = texts(&|part| settings(part, self.peers.port(part)));
+        let kind = texts(&|part| format!("'{}'", part.kind()));
+        let address = texts(&|part| part.address(self.peers.port(part)));
+        let settings = texts(&|part| part.settings(self.peers.port(part)));
         let first = "(select min(group_id) from asset_group where name_key like 'watched %')";
         self.run(&format!(
             "insert into asset (asset_id, kind, name, name_key, address, group_id, settings) select seq, {kind}, \
@@ -141,7 +138,7 @@ impl Watch<'_> {
         let (all, of_group, checks) = tokio::join!(
             load::wrk_for(WATCH, "assets", &site, READERS / 2, &script),
             load::wrk_for(WATCH, "of group", &filtered, READERS / 2, &script),
-            checks(&mut self.conn),
+            intervals::follow(&mut self.conn),
         );
         let span = began.elapsed().as_secs_f64();
         let after = pids.map(cpu_seconds);
@@ -221,98 +218,4 @@ impl Watch<'_> {
             report.goals.push(Goal::below(goal, ours / other, 1.0, "x"));
         }
     }
-}
-
-/// What was found out about the checks.
-struct Checks {
-    /// Share of the assets' intervals in which they were checked.
-    kept: f64,
-    /// Seconds.
-    longest_gap: f64,
-}
-
-/// Follows the checks for [`WATCH`] seconds by what they leave in the database.
-async fn checks(conn: &mut Conn) -> Checks {
-    let since = "timestampdiff(microsecond, '2026-01-01',";
-    let now = format!("select {since} utc_timestamp(6))");
-    let begin: u64 = conn.query_first(&now).await.unwrap().unwrap();
-    let end = begin + u64::from(WATCH) * 1_000_000;
-    let rows = format!("select asset_id, {since} due_at), {since} checked_at) from asset_watch");
-    let mut seen: HashMap<u32, (u64, Vec<u64>)> = HashMap::new();
-    loop {
-        let sampled: u64 = conn.query_first(&now).await.unwrap().unwrap();
-        let found: Vec<(u32, u64, u64)> = conn.query(&rows).await.unwrap();
-        for (asset, due, checked) in found {
-            let (_, times) = seen.entry(asset).or_insert((due, Vec::new()));
-            if times.last() != Some(&checked) {
-                times.push(checked);
-            }
-        }
-        if sampled > end {
-            break;
-        }
-        sleep(SAMPLES).await;
-    }
-    assert_eq!(seen.len() as u64, ASSETS);
-    let interval = INTERVAL.as_micros() as u64;
-    let (mut kept, mut all, mut longest) = (0_u64, 0_u64, 0);
-    for (due, times) in seen.values() {
-        // Its own intervals begin where it is due.
-        let mut from = begin - (begin - due % interval) % interval + interval;
-        while from + interval <= end {
-            all += 1;
-            kept += u64::from(times.iter().any(|time| (from..from + interval).contains(time)));
-            from += interval;
-        }
-        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-        longest = longest.max(gaps.max().unwrap_or(end - begin));
-    }
-    assert!(all >= 3 * ASSETS, "three intervals of each");
-    Checks {
-        kept: kept as f64 / all as f64,
-        longest_gap: longest as f64 / 1e6,
-    }
-}
-
-fn kind(part: Part) -> &'static str {
-    match part {
-        Part::Metrics | Part::Agent => "machine",
-        Part::Banner => "ssh",
-        Part::Engine => "docker",
-    }
-}
-
-/// Host of an asset as SQL.
-fn host() -> String {
-    format!("'127.0.1.', seq mod {HOSTS} + 1")
-}
-
-fn address(part: Part, port: u16) -> String {
-    let scheme = match part {
-        Part::Metrics | Part::Agent => "http://",
-        Part::Banner => "",
-        Part::Engine => "tcp://",
-    };
-    format!("concat('{scheme}', {}, ':{port}')", host())
-}
-
-/// As a form would have written them, without limits: how full this machine is does not matter here.
-fn settings(part: Part, port: u16) -> String {
-    let limits = "\"limits\": {\"cpu\": 0, \"memory\": 0, \"disk\": 0}";
-    let (before, after) = match part {
-        Part::Metrics => (
-            "{\"agent\": \"node_exporter\", \"address\": \"http://",
-            format!(":{port}\", {limits}}}"),
-        ),
-        Part::Agent => (
-            "{\"agent\": \"jpom\", \"address\": \"http://",
-            format!(":{port}\", {limits}}}"),
-        ),
-        Part::Banner => (
-            "{\"login\": \"banner\", \"host\": \"",
-            format!("\", \"port\": {port}, {limits}}}"),
-        ),
-        Part::Engine => ("{\"address\": \"tcp://", format!(":{port}\"}}")),
-    };
-    format!("concat('{before}', {}, '{after}')", host())
 }

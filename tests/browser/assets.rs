@@ -28,6 +28,8 @@ fn watch(console: &TestConsole) -> JoinHandle<()> {
 /// Fills the form of a kind and sends it.
 async fn add(page: &Browser, address: &str, kind: &str, fields: &[(&str, &str)]) {
     page.goto(&format!("{address}/assets/new?kind={kind}")).await;
+    // All of the form is there.
+    page.has("#asset-form .btn-primary").await;
     // Quick and indulgent: whoever runs the tests may have a full disk.
     for field in ["cpu_limit", "memory_limit", "disk_limit", "retries"] {
         page.run(&format!(

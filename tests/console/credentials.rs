@@ -122,17 +122,19 @@ async fn a_named_credential_serves_many_and_is_deleted_only_when_none_uses_it() 
     assert!(!a.get("/audit").await.body.contains("geheim77"));
 }
 
-#[tokio::test]
-async fn a_leaked_token_cannot_send_a_named_credential_home() {
+/// A console with a token of a super admin, and the named credential `deploy` by its id.
+async fn with_token_and_credential() -> (TestConsole, String) {
     let a = TestConsole::start().await;
     let_in(&a.database).await;
-    a.post(
-        "/credentials",
-        &[("name", "deploy"), ("user", "u"), ("password", "geheim77")],
-    )
-    .await;
+    let fields = [("name", "deploy"), ("user", "u"), ("password", "geheim77")];
+    a.post("/credentials", &fields).await;
     let id: Option<String> = (a.conn().await.query_first("select credential_id from credential").await).unwrap();
-    let id = id.unwrap();
+    (a, id.unwrap())
+}
+
+#[tokio::test]
+async fn a_leaked_token_cannot_send_a_named_credential_home() {
+    let (a, id) = with_token_and_credential().await;
     let with = |name, address, more: &[(&'static str, &'static str)]| {
         let mut fields = machine(name, address);
         fields.push(("credential_id", &id));
@@ -163,15 +165,7 @@ async fn a_leaked_token_cannot_send_a_named_credential_home() {
 
 #[tokio::test]
 async fn a_leaked_token_takes_no_lock_off_and_uses_nothing_of_the_server() {
-    let a = TestConsole::start().await;
-    let_in(&a.database).await;
-    a.post(
-        "/credentials",
-        &[("name", "deploy"), ("user", "u"), ("password", "geheim77")],
-    )
-    .await;
-    let id: Option<String> = (a.conn().await.query_first("select credential_id from credential").await).unwrap();
-    let id = id.unwrap();
+    let (a, id) = with_token_and_credential().await;
     let mut safe = machine("safe", "https://safe:9100");
     safe.push(("credential_id", &id));
     let at = added(&a, &safe).await;

@@ -49,6 +49,11 @@ impl State {
         }
     }
 
+    /// Whether it answered when one last could tell.
+    pub fn answered(self) -> bool {
+        matches!(self, State::Up | State::Degraded | State::Unknown)
+    }
+
     pub fn parse(code: &str) -> Option<State> {
         State::ALL.into_iter().find(|state| state.code() == code)
     }

@@ -177,3 +177,55 @@ async fn what_fails_while_the_database_is_away_says_nothing_of_the_assets() {
     round(&a, &monitor).await;
     assert_eq!(states(&a).await, ["down"], "now it counts");
 }
+
+/// Five that answer, looked at just now; of them only the first is due.
+async fn five_that_answered(console: &TestConsole, port: u16) -> Monitor {
+    for name in ["1", "2", "3", "4", "5"] {
+        add(console, name, port).await;
+    }
+    let monitor = Monitor::default();
+    round(console, &monitor).await;
+    assert_eq!(states(console).await, ["up"; 5]);
+    console
+        .sql("update asset_watch set due_at = utc_timestamp(6) + interval 20 second")
+        .await;
+    monitor
+}
+
+/// From now on these answer no more, and the first is looked at four times.
+async fn lose(console: &TestConsole, monitor: &Monitor, which: &str) {
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let settings = format!(r#"{{"address":"{gone}"}}"#);
+    console
+        .sql(&format!(
+            "update asset set address = '{gone}', settings = '{settings}' where {which}"
+        ))
+        .await;
+    for _ in 0..4 {
+        console
+            .sql("update asset_watch set due_at = utc_timestamp(6) where asset_id = 1")
+            .await;
+        round(console, monitor).await;
+    }
+}
+
+#[tokio::test]
+async fn when_one_of_a_few_fails_the_others_are_looked_at_before_it_counts_as_down() {
+    let a = TestConsole::start().await;
+    let peer = Hostile::start(works()).await;
+    let monitor = five_that_answered(&a, peer.port).await;
+    lose(&a, &monitor, "true").await;
+    assert_eq!(states(&a).await, ["unknown"; 5]);
+    let downs = "select count(*) from asset_event where state = 'down'";
+    assert_eq!(a.count(downs).await, 0);
+}
+
+#[tokio::test]
+async fn one_of_a_few_that_is_really_down_has_the_others_looked_at_once() {
+    let a = TestConsole::start().await;
+    let peer = Hostile::start(works()).await;
+    let monitor = five_that_answered(&a, peer.port).await;
+    lose(&a, &monitor, "asset_id = 1").await;
+    assert_eq!(states(&a).await, ["down", "up", "up", "up", "up"]);
+    assert_eq!(peer.asked().len(), 5 + 4);
+}

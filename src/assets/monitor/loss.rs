@@ -9,6 +9,8 @@ use crate::assets::state::State;
 const WINDOW: Duration = Duration::from_secs(8);
 /// So many must have been looked at before anything is said of all; a few assets are looked back to further.
 const LEAST: usize = 4;
+/// With fewer looks than this lately, a failure says nothing of all, and others are looked at now.
+pub const ENOUGH: usize = 8;
 /// Longest that a look tells anything.
 const MEMORY: Duration = Duration::from_secs(200);
 /// After this long it is believed.
@@ -38,7 +40,7 @@ pub struct Loss {
 impl Loss {
     /// Takes in one look. Only what had answered can be lost.
     pub fn note(&mut self, asset_id: u32, was: State, fails: bool, now: Instant) {
-        let counts = !fails || matches!(was, State::Up | State::Degraded | State::Unknown);
+        let counts = !fails || was.answered();
         if !counts {
             self.looks.remove(&asset_id);
             return;
@@ -46,6 +48,12 @@ impl Loss {
         let before = self.looks.get(&asset_id).and_then(|look| look.failed_at);
         let failed_at = fails.then(|| before.unwrap_or(now));
         self.looks.insert(asset_id, Look { at: now, failed_at });
+    }
+
+    /// Whether too little was looked at lately to say whose fault a failure is.
+    pub fn knows_little(&self, now: Instant) -> bool {
+        let is_recent = |look: &&Look| now.saturating_duration_since(look.at) < WINDOW;
+        self.since.is_none() && self.looks.values().filter(is_recent).count() < ENOUGH
     }
 
     /// Whether more than half of what was looked at lately fails, and not for so long that it must be true.
@@ -86,6 +94,15 @@ mod tests {
         assert!(!loss.is_on(now));
         let (mut loss, now) = after(3, 0, State::Up);
         assert!(!loss.is_on(now), "three are too few to say anything of all");
+    }
+
+    #[test]
+    fn with_few_looks_or_old_ones_one_knows_little() {
+        let (loss, now) = after(1, ENOUGH - 1, State::Up);
+        assert!(!loss.knows_little(now));
+        assert!(loss.knows_little(now + WINDOW));
+        let (loss, now) = after(1, ENOUGH - 2, State::Up);
+        assert!(loss.knows_little(now));
     }
 
     #[test]

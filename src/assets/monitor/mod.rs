@@ -40,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 const MOST_TRIALS: usize = 20;
 /// How often one looks for assets that are due later than their interval allows, as after the database's clock was set back.
 const MENDS: Duration = Duration::from_secs(60);
+/// Between two times that others are looked at because one fails.
+const HASTENS: Duration = Duration::from_secs(5);
 /// A server that looked away for so long has to watch anew before it believes that others are gone.
 const LOOKED_AWAY: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,9 @@ struct Running {
     /// When the database was away last.
     away: Option<Instant>,
     mended: Option<Instant>,
+    /// Something fails that had answered; until others have been looked at for it.
+    has_failure: bool,
+    hastened: Option<Instant>,
 }
 
 impl Default for Monitor {
@@ -98,6 +103,8 @@ impl Default for Monitor {
                 looking: None,
                 away: None,
                 mended: None,
+                has_failure: false,
+                hastened: None,
             }),
         }
     }
@@ -164,6 +171,7 @@ impl Monitor {
             queries::mend(conn, &groups).await?;
             running.mended = Some(Instant::now());
         }
+        running.look_around(conn, &groups).await?;
         while running.checks.try_join_next().is_some() {}
         self.take_trials(app, running, conn, &groups).await?;
         for is_slow in [false, true] {
@@ -286,6 +294,20 @@ impl Running {
         Ok(sure.map(|group| group.group_id).collect())
     }
 
+    /// When something fails and little else was looked at lately, some others are looked at now: whether it is our own
+    /// network must be known before the first of few counts as down.
+    async fn look_around(&mut self, conn: &mut Conn, groups: &[u32]) -> Result<()> {
+        let now = Instant::now();
+        let is_soon = self
+            .hastened
+            .is_some_and(|at| now.saturating_duration_since(at) < HASTENS);
+        if std::mem::take(&mut self.has_failure) && !is_soon && self.loss.knows_little(now) {
+            queries::hasten(conn, groups, loss::ENOUGH).await?;
+            self.hastened = Some(now);
+        }
+        Ok(())
+    }
+
     async fn record(&mut self, app: &App, conn: &mut Conn) -> Result<()> {
         let now = Instant::now();
         let (mut ended, mut unseen) = (Vec::new(), Vec::new());
@@ -298,6 +320,7 @@ impl Running {
             if fails && self.away.is_some_and(|away| done.began <= away) {
                 continue;
             }
+            self.has_failure |= fails && done.claimed.misses == 0 && done.claimed.state.answered();
             self.loss.note(done.claimed.asset_id, done.claimed.state, fails, now);
             ended.push((done.claimed, report, done.took));
         }

@@ -134,6 +134,22 @@ pub async fn put_back(conn: &mut Conn, unseen: &[(u32, String)]) -> mysql_async:
     .await
 }
 
+/// Makes some more due that are not yet: those that would be the next.
+pub async fn hasten(conn: &mut Conn, groups: &[u32], count: usize) -> mysql_async::Result<()> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let next: Vec<u32> = conn
+        .query(format!(
+            "select w.asset_id from asset_watch w join asset a on a.asset_id = w.asset_id \
+             where w.group_id in ({}) and w.is_slow = 0 and w.claim = '' and w.due_at > utc_timestamp(6) \
+             and coalesce(a.paused_until <= utc_timestamp(6), 1) order by w.due_at limit {count}",
+            numbers(groups)
+        ))
+        .await?;
+    make_due(conn, &next).await
+}
+
 /// Makes due what lies further ahead than it may: the database's clock was set back.
 pub async fn mend(conn: &mut Conn, groups: &[u32]) -> mysql_async::Result<()> {
     if groups.is_empty() {
@@ -147,12 +163,16 @@ pub async fn mend(conn: &mut Conn, groups: &[u32]) -> mysql_async::Result<()> {
             numbers(groups)
         ))
         .await?;
-    if far.is_empty() {
+    make_due(conn, &far).await
+}
+
+async fn make_due(conn: &mut Conn, ids: &[u32]) -> mysql_async::Result<()> {
+    if ids.is_empty() {
         return Ok(());
     }
     conn.query_drop(format!(
-        "update asset_watch set due_at = utc_timestamp(6) where asset_id in ({})",
-        numbers(&far)
+        "update asset_watch set due_at = least(due_at, utc_timestamp(6)) where asset_id in ({})",
+        numbers(ids)
     ))
     .await
 }

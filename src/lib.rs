@@ -55,6 +55,8 @@ pub mod tasks;
 pub mod identity;
 /// `muster key`: the master key, and changing it.
 pub mod key;
+/// `muster db`: everything in one file, back from it, and to a shared database.
+pub mod backup;
 /// `muster serve`: one server from start to stop.
 pub mod serve;
 /// `muster demo`: two servers on one private database.
@@ -63,8 +65,9 @@ pub mod demo;
 rust_i18n::i18n!("src", fallback = "en");
 
 /// The macro reads the texts behind cargo's back; named here, a changed text builds anew.
-const _: [&str; 13] = [
+const _: [&str; 14] = [
     include_str!("assets/texts.yml"),
+    include_str!("backup/texts.yml"),
     include_str!("clusters/texts.yml"),
     include_str!("config/texts.yml"),
     include_str!("db/texts.yml"),

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use muster::config::Config;
 use muster::error::{Error, chain};
 use muster::i18n::Text;
-use muster::{demo, identity, key, people, serve};
+use muster::{backup, demo, identity, key, people, serve};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -31,6 +31,8 @@ enum Command {
     User(people::command::User),
     /// Show or change the master key that seals secrets
     Key(key::KeyCommand),
+    /// Save everything in a file, bring it back, or move from the private database to a shared one
+    Db(backup::Backup),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Identity(args) => identity::run(args).await.map(say),
             Command::Key(args) => key::run(args).await.map(say),
+            Command::Db(args) => backup::run(args).await.map(say),
             Command::User(args) => people::command::run(args).await.map(|said| println!("{said}")),
         }
     });

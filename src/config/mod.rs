@@ -68,6 +68,8 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     pub address: Option<String>,
     pub port: Option<String>,
+    /// Of `muster db move`.
+    pub database: Option<String>,
 }
 
 impl From<Place> for Flags {

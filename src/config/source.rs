@@ -104,6 +104,7 @@ impl Source {
         let flags = [
             flag("server.address", "--address", &flags.address),
             flag("server.port", "--port", &flags.port),
+            flag("jpom.db.url", "--to", &flags.database),
         ];
         Source {
             flags: flags.into_iter().flatten().collect(),

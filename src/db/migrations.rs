@@ -142,6 +142,14 @@ const TABLE: &str = "create table if not exists migration (
 /// [`Error::Invalid`] when the schema is newer than this program or the user may not create tables;
 /// [`Error::Unavailable`] when another server keeps the lock for a minute.
 pub async fn run(db: &Db) -> Result<()> {
+    run_to(db, newest()).await
+}
+
+/// [`run`] to a number and no further, for what was saved at that time.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_to(db: &Db, last: u32) -> Result<()> {
     let is_current = timeout(LOOK, async {
         let mut conn = db.own_conn().await?;
         db.check_version(&mut conn).await?;
@@ -155,13 +163,13 @@ pub async fn run(db: &Db) -> Result<()> {
         Ok(Err(error)) => return Err(error),
         Err(_) => return Err(Error::timed_out("no answer within 5 s")),
     }
-    match timeout(LIMIT, under_lock(db)).await {
+    match timeout(LIMIT, under_lock(db, last)).await {
         Ok(result) => result,
         Err(_) => Err(Error::timed_out("migrations did not end within 10 min")),
     }
 }
 
-async fn under_lock(db: &Db) -> Result<()> {
+async fn under_lock(db: &Db, last: u32) -> Result<()> {
     // A connection of its own: when it goes, the lock goes with it.
     let mut conn = db.patient_conn().await?;
     let got: Option<Option<i32>> = conn
@@ -170,18 +178,18 @@ async fn under_lock(db: &Db) -> Result<()> {
     if got.flatten() != Some(1) {
         return Err(Error::timed_out("another server is still migrating the database"));
     }
-    let result = run_missing(db, &mut conn).await;
+    let result = run_missing(db, &mut conn, last).await;
     conn.disconnect().await?;
     result
 }
 
-async fn run_missing(db: &Db, conn: &mut Conn) -> Result<()> {
+async fn run_missing(db: &Db, conn: &mut Conn, last: u32) -> Result<()> {
     if is_current(db, conn).await? {
         return Ok(());
     }
     conn.query_drop(TABLE).await.map_err(|error| db.refusal(error))?;
     let at = version(conn).await?;
-    for (number, (name, sql)) in (1..).zip(ALL).skip(at as usize) {
+    for (number, (name, sql)) in (1..=last).zip(ALL).skip(at as usize) {
         match conn.query_drop(*sql).await {
             Err(mysql_async::Error::Server(error)) if ALREADY_THERE.contains(&error.code) => {}
             done => done.map_err(|error| db.refusal(error))?,
@@ -210,8 +218,29 @@ async fn is_current(db: &Db, conn: &mut Conn) -> Result<bool> {
     ))
 }
 
-fn newest() -> u32 {
+/// The number of the newest one.
+pub fn newest() -> u32 {
     ALL.len() as u32
+}
+
+/// The tables that they make, each once.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    let made = |(_, sql): &(&str, &'static str)| {
+        let (_, rest) = sql.split_once("create table if not exists ")?;
+        rest.split_whitespace().next()
+    };
+    ALL.iter().filter_map(made)
+}
+
+/// The schema's version of a database with which this program can work.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is none of ours.
+pub async fn found(conn: &mut Conn) -> Result<u32> {
+    match version(conn).await? {
+        0 => Err(Error::Invalid(Text::new("backup.nothing"))),
+        at => Ok(at),
+    }
 }
 
 /// The schema's version; 0 for an empty database.

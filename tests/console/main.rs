@@ -7,6 +7,7 @@ mod assets;
 mod assets_list;
 mod assets_scale;
 mod audit;
+mod backup;
 mod balanced;
 mod batch;
 mod check;

@@ -80,6 +80,8 @@ actions! {
     NoticeTest "notice_test" "action.notice_test",
     AssetTrial "asset_trial" "action.asset_trial",
     AssetImport "asset_import" "action.asset_import",
+    DatabaseRestore "database_restore" "action.database_restore",
+    DatabaseMove "database_move" "action.database_move",
 }
 
 impl Action {

@@ -61,7 +61,7 @@ pub(crate) async fn serve(console: &TestConsole) -> (String, Arc<Notify>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_state_is_seen_without_reloading_and_leaves_focus_menus_and_scroll_alone() {
-    let (a, address, _site) = reachable().await;
+    let (a, address, gone) = reachable().await;
     a.add_rows(40).await;
     let page = Browser::start(Look::Desktop).await;
     page.arrive_as(&address, &a.visitor).await;
@@ -89,6 +89,11 @@ async fn a_change_of_state_is_seen_without_reloading_and_leaves_focus_menus_and_
          && document.querySelector('.table-scroll').scrollLeft === 40 && window.scrollY === 500",
     )
     .await;
+    // A server that is gone is told of on the page.
+    page.until("return document.getElementById('away').hidden").await;
+    gone.notify_one();
+    page.until("const away = document.getElementById('away'); return !away.hidden && away.textContent.length > 10")
+        .await;
     page.close().await;
 }
 
@@ -163,6 +168,16 @@ async fn everything_works_without_javascript() {
     page.click(".top-end details.menu > summary").await;
     page.click("button[name=lang][value='zh-CN']").await;
     page.has("html[lang='zh-CN'] #cluster-facts").await;
+    // People: one is added and may not get in any more.
+    page.goto(&format!("{address}/users/new")).await;
+    page.type_into("input[name=name]", "ann\n").await;
+    page.has(".shown-once code").await;
+    page.goto(&format!("{address}/users?text=ann")).await;
+    page.click("tbody a").await;
+    page.click("details:has(form[action$='/disabling']) > summary").await;
+    page.click("form[action$='/disabling'] button").await;
+    page.has("#flash.notice-good").await;
+    page.has("form[action$='/enabling']").await;
     // The settings: looked at, then saved.
     page.goto(&format!("{address}/settings")).await;
     page.type_into("#f-heart_second", "5\n").await;
@@ -170,18 +185,5 @@ async fn everything_works_without_javascript() {
     page.click("#settings .btn-primary").await;
     page.has("#flash.notice-good").await;
     assert_eq!(a.app.heart_seconds(), 530, "a five typed before the thirty");
-    page.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_gone_is_told_of_on_the_page() {
-    let (a, address, gone) = reachable().await;
-    let page = Browser::start(Look::Desktop).await;
-    page.arrive_as(&address, &a.visitor).await;
-    page.goto(&format!("{address}/clusters")).await;
-    page.until("return document.getElementById('away').hidden").await;
-    gone.notify_one();
-    page.until("const away = document.getElementById('away'); return !away.hidden && away.textContent.length > 10")
-        .await;
     page.close().await;
 }

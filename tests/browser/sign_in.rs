@@ -99,36 +99,3 @@ async fn a_system_is_set_up_secured_and_left_in_both_languages() {
     page.has("#door input[name=password]").await;
     page.close().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn people_are_managed_without_javascript_and_their_pages_are_clean() {
-    let console = TestConsole::start().await;
-    let (address, _site) = serve(&console).await;
-    let page = Browser::start(Look::NoScript).await;
-    page.arrive_as(&address, &console.visitor).await;
-    page.goto(&format!("{address}/users/new")).await;
-    page.type_into("input[name=name]", "ann\n").await;
-    page.has(".shown-once code").await;
-    page.goto(&format!("{address}/users?text=ann")).await;
-    page.click("tbody a").await;
-    page.click("details:has(form[action$='/disabling']) > summary").await;
-    page.click("form[action$='/disabling'] button").await;
-    page.has("#flash.notice-good").await;
-    page.has("form[action$='/enabling']").await;
-    page.close().await;
-
-    let page = Browser::start(Look::Phone).await;
-    page.arrive_as(&address, &console.visitor).await;
-    for (theme, path) in [
-        ("light", "/users"),
-        ("dark", "/users/new"),
-        ("dark", "/audit"),
-        ("light", "/profile"),
-        ("light", "/audit?action=sign_out"),
-    ] {
-        page.goto(&format!("{address}{path}")).await;
-        page.until("return document.documentElement.scrollWidth <= 360").await;
-        clean(&page, theme, path).await;
-    }
-    page.close().await;
-}

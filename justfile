@@ -29,6 +29,10 @@ test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "n
 bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox")
     @cargo bench --locked --bench bench -- "$@"
 
+# Harm real servers in every way and check what must hold; names choose some, "--soak MINUTES" mixes faults at random.
+faults *ARGS: _rust (_need "compiler" "mariadb" "faketime")
+    @cargo test --locked --test faults -- --all "$@"
+
 # Check the lints alone.
 lint: (_rust "clippy") (_need "compiler")
     @cargo clippy --locked --all-targets -- -D warnings
@@ -74,6 +78,7 @@ _need +PARTS:
         wrk) set -- wrk ;;
         nginx) set -- nginx ;;
         node_exporter) set -- prometheus-node-exporter ;;
+        faketime) set -- faketime ;;
         blackbox) set -- prometheus-blackbox-exporter ;;
         podman) set -- podman ;;
         smtp)
@@ -114,6 +119,8 @@ _need +PARTS:
         *:nginx) echo nginx ;;
         *:node_exporter) echo prometheus-node-exporter ;;
         *:blackbox) echo prometheus-blackbox-exporter ;;
+        apk:faketime | dnf:faketime | pacman:faketime) echo libfaketime ;;
+        *:faketime) echo faketime ;;
         *:podman) echo podman ;;
         *:smtp) echo python3-aiosmtpd ;;
         *:sshd) echo openssh ;;

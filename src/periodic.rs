@@ -17,19 +17,35 @@ pub enum When {
     Always,
 }
 
-/// Runs `tick` every `period`, until `stop` turns true. A step has the length of its period, at least five seconds. A
-/// failure, also a panic, is logged once when it begins and once when it is over.
+/// How often a loop steps, and how long a step may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub period: Duration,
+    pub limit: Duration,
+}
+
+/// A step has the length of its period, at least five seconds.
+impl From<Duration> for Pace {
+    fn from(period: Duration) -> Pace {
+        Pace {
+            period,
+            limit: period.max(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// Runs `tick` at its pace, until `stop` turns true. A failure, also a panic, is logged once when it begins and once when it is over.
 pub async fn run<F>(
     (app, name, when): (App, &'static str, When),
-    period: Duration,
+    pace: impl Into<Pace>,
     mut stop: watch::Receiver<bool>,
     mut tick: impl FnMut(App) -> F,
 ) where
     F: Future<Output = Result<()>> + Send + 'static,
 {
+    let Pace { period, limit } = pace.into();
     let mut due = interval(period);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let limit = period.max(Duration::from_secs(5));
     let mut fails = false;
     loop {
         tokio::select! {

@@ -91,7 +91,7 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let monitor = Arc::new(Monitor::default());
     tasks.spawn(periodic::run(
         named("assets"),
-        monitor::PERIOD,
+        monitor::PACE,
         stop.clone(),
         move |app| {
             let monitor = monitor.clone();

@@ -20,10 +20,11 @@ use crate::i18n::Text;
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::workspaces::queries as workspaces;
 
-/// First pause while the database has not answered since the start; doubles up to [`MOST_BACKOFF`].
+/// Pause after a first failure: a new connection may do where the old one was dead. While the database has not answered
+/// since the start, it doubles up to [`MOST_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MOST_BACKOFF: Duration = Duration::from_secs(15);
-/// After a beat that failed the next one comes this soon, however long the interval is.
+/// After more beats that failed the next one comes this soon, however long the interval is.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long the last word may take when the server stops.
 const LAST_WORD: Duration = Duration::from_millis(1500);
@@ -347,6 +348,7 @@ impl Heart {
     fn pause(&self, failures: u32) -> Duration {
         match self.is_starting() {
             true => FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(MOST_BACKOFF),
+            false if failures == 0 => FIRST_BACKOFF,
             false => self.interval().min(RETRY),
         }
     }

@@ -229,6 +229,7 @@ async fn the_watch_reads_what_is_due_and_not_what_there_is() {
 /// It failed for the first time.
 fn unreachable(claimed: Claimed) -> Found {
     Found {
+        at: std::time::Instant::now(),
         id: claimed.asset_id,
         claim: claimed.claim,
         latency: None,

@@ -1,6 +1,6 @@
 //! What a check means for the asset's row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lanes::SLOW;
 use super::queries::{About, Claimed, Found, Turn};
@@ -13,7 +13,7 @@ const KEPT: usize = 60;
 
 impl Found {
     /// In a mass loss nothing that answered before counts as down.
-    pub fn of(claimed: Claimed, report: &Report, (took, is_lost): (Duration, bool)) -> Found {
+    pub fn of(claimed: Claimed, report: &Report, (at, took): (Instant, Duration), is_lost: bool) -> Found {
         let fails = matches!(report.outcome, Outcome::Down(_));
         let misses = if fails { claimed.misses.saturating_add(1) } else { 0 };
         let turn = turn(&claimed, report, misses, is_lost);
@@ -21,6 +21,7 @@ impl Found {
         let will_retry = fails && is_open && misses <= claimed.retries;
         Found {
             id: claimed.asset_id,
+            at,
             latency: report.latency.map(micros),
             latencies: latencies(&claimed.latencies, report.latency),
             misses,

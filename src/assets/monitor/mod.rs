@@ -25,13 +25,19 @@ use super::target::{Secret, Target};
 use crate::app::App;
 use crate::clusters::check;
 use crate::error::{Error, Result};
+use crate::periodic::Pace;
 use lanes::{Lanes, Place};
 use loss::Loss;
 use queries::{Claimed, Found};
 use record::{one_by_one, write};
 
-/// How often a server looks what is due.
-pub const PERIOD: Duration = Duration::from_millis(500);
+/// How often a server looks what is due. Each of a step's parts has a limit of its own, [`PART`].
+pub const PACE: Pace = Pace {
+    period: Duration::from_millis(500),
+    limit: Duration::from_secs(120),
+};
+/// Longest that one part of a step waits for the database: enough for a slow one, and for a dead connection not too much.
+const PART: Duration = Duration::from_secs(15);
 /// Assets claimed, and results written, by one statement.
 const PIECE: usize = 500;
 /// Between the beginnings of two checks: a page that is asked for meanwhile must not wait for hundreds of them.
@@ -120,12 +126,16 @@ impl Monitor {
         if std::mem::take(&mut running.is_writing) {
             running.write_less();
         }
+        // Others count as the owners by now: what was found before may not be said any more.
+        if app.fenced(Instant::now()).is_some() {
+            running.waiting.clear();
+        }
         // A step that hung was cut off, and nobody has said so.
         if running.looking.is_some_and(|(_, last)| last.elapsed() > LOOKED_AWAY) {
             running.looking = None;
             running.doubt();
         }
-        let done = match running.connected(app).await {
+        let done = match within(running.connected(app)).await {
             Ok(mut conn) => {
                 let done = self.step(app, &mut running, &mut conn).await;
                 if !matches!(done, Err(Error::Unavailable(_))) {
@@ -166,20 +176,20 @@ impl Monitor {
         if app.fenced(Instant::now()).is_some() {
             return Ok(());
         }
-        let groups = running.owned(app, conn).await?;
+        let groups = within(running.owned(app, conn)).await?;
         if running.mended.is_none_or(|mended| mended.elapsed() > MENDS) {
-            queries::mend(conn, &groups).await?;
+            within(queries::mend(conn, &groups)).await?;
             running.mended = Some(Instant::now());
         }
-        running.look_around(conn, &groups).await?;
+        within(running.look_around(conn, &groups)).await?;
         while running.checks.try_join_next().is_some() {}
-        self.take_trials(app, running, conn, &groups).await?;
+        within(self.take_trials(app, running, conn, &groups)).await?;
         for is_slow in [false, true] {
             let free = self.lanes.free(is_slow).min(PIECE);
-            let ids = queries::due(conn, &groups, is_slow, free).await?;
+            let ids = within(queries::due(conn, &groups, is_slow, free)).await?;
             let claim = Uuid::new_v4().simple().to_string();
-            let claimed = queries::claim(conn, &ids, &claim).await?;
-            let pause = PAUSE.min(PERIOD / claimed.len().max(1) as u32);
+            let claimed = within(queries::claim(conn, &ids, &claim)).await?;
+            let pause = PAUSE.min(PACE.period / claimed.len().max(1) as u32);
             for (number, claimed) in (0..).zip(claimed) {
                 let Some(place) = self.lanes.take(is_slow) else { break };
                 let check = self.check(app, claimed, (place, is_slow));
@@ -235,6 +245,13 @@ impl Monitor {
             // Only a server that stops has nobody who listens.
             let _ = sender.send(done);
         })
+    }
+}
+
+async fn within<T, E: Into<Error>>(part: impl Future<Output = std::result::Result<T, E>>) -> Result<T> {
+    match timeout(PART, part).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(Error::timed_out("not done in time")),
     }
 }
 
@@ -322,7 +339,7 @@ impl Running {
             }
             self.has_failure |= fails && done.claimed.misses == 0 && done.claimed.state.answered();
             self.loss.note(done.claimed.asset_id, done.claimed.state, fails, now);
-            ended.push((done.claimed, report, done.took));
+            ended.push((done.claimed, report, (done.began + done.took, done.took)));
         }
         let is_lost = self.loss.is_on(now);
         if app.mass_loss.swap(is_lost, Ordering::Relaxed) != is_lost {
@@ -330,13 +347,13 @@ impl Running {
         }
         let found = ended.into_iter();
         self.waiting
-            .extend(found.map(|(claimed, report, took)| Found::of(claimed, &report, (took, is_lost))));
-        queries::put_back(conn, &unseen).await?;
+            .extend(found.map(|(claimed, report, time)| Found::of(claimed, &report, time, is_lost)));
+        within(queries::put_back(conn, &unseen)).await?;
         while !self.waiting.is_empty() {
             let count = self.waiting.len().min(self.piece);
             let piece = &self.waiting[..count];
             self.is_writing = true;
-            let done = write(app, conn, piece).await;
+            let done = within(write(app, conn, piece)).await;
             self.is_writing = false;
             match done {
                 Ok(()) => self.piece = (self.piece * 2).min(PIECE),
@@ -345,6 +362,10 @@ impl Running {
                     self.waiting.rotate_left(count);
                     self.write_less();
                     return Ok(());
+                }
+                Err(error @ Error::Unavailable(_)) => {
+                    self.write_less();
+                    return Err(error);
                 }
                 Err(Error::Internal(cause)) => one_by_one(app, conn, piece, &Error::Internal(cause)).await?,
                 Err(error) => return Err(error),

@@ -1,9 +1,11 @@
 //! SQL of whoever watches: which groups are mine, what is due in them, and what the checks found.
 
+use std::time::Instant;
+
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Transaction, TxOpts, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::assets::kind::Kind;
 use crate::assets::state::State;
@@ -181,6 +183,9 @@ async fn make_due(conn: &mut Conn, ids: &[u32]) -> mysql_async::Result<()> {
 #[derive(Debug, Clone, Serialize)]
 pub struct Found {
     pub id: u32,
+    /// When the look ended: it may be written later, and tells of then.
+    #[serde(rename = "age", serialize_with = "age")]
+    pub at: Instant,
     pub claim: String,
     /// Microseconds.
     pub latency: Option<u64>,
@@ -196,6 +201,11 @@ pub struct Found {
     pub turn: Option<Turn>,
     #[serde(skip)]
     pub about: About,
+}
+
+/// Microseconds since then.
+fn age<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(at.elapsed().as_micros().try_into().unwrap_or(u64::MAX))
 }
 
 /// What people call it.
@@ -251,7 +261,8 @@ pub async fn record(tx: &mut Transaction<'_>, found: &[Found], install_id: &str)
             "update asset_watch w join json_table(?, '$[*]' columns (id int unsigned path '$.id', \
              claim char(32) path '$.claim', latency int unsigned path '$.latency', latencies varchar(600) path '$.latencies', \
              misses int unsigned path '$.misses', slow int unsigned path '$.slow', retry int unsigned path '$.retry', \
-             facts text path '$.facts')) r on r.id = w.asset_id set w.checked_at = utc_timestamp(6), w.checked_by = ?, \
+             facts text path '$.facts', age bigint unsigned path '$.age')) r on r.id = w.asset_id \
+             set w.checked_at = utc_timestamp(6) - interval r.age microsecond, w.checked_by = ?, \
              w.latency_us = r.latency, w.latencies = r.latencies, w.misses = r.misses, w.is_slow = r.slow, \
              w.facts = if(r.facts = '', w.facts, r.facts), \
              w.due_at = if(r.retry, least(w.due_at, utc_timestamp(6) + interval {RETRY_S} second), w.due_at), \

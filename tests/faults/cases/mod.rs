@@ -1,0 +1,56 @@
+//! Every case, by name.
+
+mod database;
+mod identity;
+mod processes;
+
+use std::pin::Pin;
+
+/// What is wrong after it; nothing when all held.
+pub(crate) type Found = Pin<Box<dyn Future<Output = Vec<String>> + Send>>;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Whether it belongs to the shorter selection, which every test run makes.
+    pub(crate) is_short: bool,
+    pub(crate) run: fn() -> Found,
+}
+
+/// One line of the table.
+macro_rules! case {
+    ($module:ident::$name:ident) => {
+        case!($module::$name, false)
+    };
+    ($module:ident::$name:ident, $is_short:expr) => {
+        Case {
+            name: stringify!($name),
+            is_short: $is_short,
+            run: || Box::pin($module::$name()),
+        }
+    };
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    vec![
+        case!(processes::killed, true),
+        case!(processes::ended),
+        case!(processes::frozen_for_half_the_limit),
+        case!(processes::frozen_for_the_limit),
+        case!(processes::frozen_for_twice_the_limit, true),
+        case!(processes::frozen_for_four_limits),
+        case!(processes::clocks_an_hour_apart),
+        case!(processes::disk_full),
+        case!(database::partitioned, true),
+        case!(database::refused),
+        case!(database::slow),
+        case!(database::half_open, true),
+        case!(database::killed_and_started_again),
+        case!(database::without_a_free_connection),
+        case!(database::read_only),
+        case!(database::row_locked),
+        case!(identity::copied_and_started_twice),
+        case!(identity::old_rows_restored),
+        case!(identity::row_deleted),
+        case!(identity::five_first_starts_with_a_killed_migration),
+    ]
+}

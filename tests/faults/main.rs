@@ -1,0 +1,125 @@
+//! Faults, on real servers: `./justw faults` makes them all, `./justw test` a few.
+//!
+//! Names choose some of them; `--soak MINUTES` mixes faults at random, `--seed N` repeats such a run. Each case leaves a
+//! history, and a checker says whether it keeps what must always hold.
+
+#![expect(clippy::unwrap_used, reason = "a case that cannot go on should stop there")]
+
+mod cases;
+mod checker;
+mod door;
+mod history;
+mod server;
+mod soak;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/page.rs"]
+mod page;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/support.rs"]
+mod support;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cases::Case;
+use mysql_async::prelude::Queryable;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Cases at the same time; each has three servers.
+const AT_ONCE: usize = 4;
+
+#[derive(Serialize)]
+struct Ended {
+    name: &'static str,
+    took: Duration,
+    wrong: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let after = |name: &str| {
+        let at = words.iter().position(|word| word == name)?;
+        words.get(at + 1)?.parse::<u64>().ok()
+    };
+    let ended = match after("--soak") {
+        Some(minutes) => vec![soak::run(minutes, after("--seed")).await],
+        None => run(chosen(&words)).await,
+    };
+    print(&ended);
+    println!("\n{}", write(&ended).await.display());
+    let is_well = ended.iter().all(|case| case.wrong.is_empty());
+    std::process::exit(i32::from(!is_well));
+}
+
+fn chosen(words: &[String]) -> Vec<Case> {
+    let is_all = words.iter().any(|word| word == "--all");
+    let names: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
+    let wanted = |case: &Case| match names.is_empty() {
+        true => is_all || case.is_short,
+        false => names.iter().any(|name| case.name.contains(name.as_str())),
+    };
+    cases::all().into_iter().filter(wanted).collect()
+}
+
+async fn run(cases: Vec<Case>) -> Vec<Ended> {
+    let (places, mut running) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for case in cases {
+        let places = places.clone();
+        running.spawn(async move {
+            let _place = places.acquire_owned().await.unwrap();
+            let began = Instant::now();
+            // In a task of its own: one that cannot go on is one that failed.
+            let wrong = match tokio::spawn((case.run)()).await {
+                Ok(wrong) => wrong,
+                Err(error) => vec![error.to_string()],
+            };
+            Ended {
+                name: case.name,
+                took: began.elapsed(),
+                wrong,
+            }
+        });
+    }
+    let mut ended = Vec::new();
+    while let Some(case) = running.join_next().await {
+        ended.push(case.unwrap());
+    }
+    ended.sort_by_key(|case| case.name);
+    ended
+}
+
+fn print(ended: &[Ended]) {
+    println!();
+    for case in ended {
+        let said = if case.wrong.is_empty() { "held" } else { "BROKEN" };
+        println!("{:<45} {:>6.1} s  {said}", case.name, case.took.as_secs_f64());
+        for what in &case.wrong {
+            println!("    {what}");
+        }
+    }
+}
+
+/// Beside the build's own directories.
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_muster"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("faults");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Into `faults/<seconds>.json`.
+async fn write(ended: &[Ended]) -> PathBuf {
+    let mut conn = support::TestDatabase::admin().await;
+    let now: u64 = conn.query_first("select unix_timestamp()").await.unwrap().unwrap();
+    let path = folder().join(format!("{now}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(ended).unwrap()).unwrap();
+    path
+}

@@ -8,9 +8,9 @@ use poem::{Response, handler};
 
 use super::credentials::queries as credentials;
 use super::list::Wanted;
-use super::pages;
+use super::pages::{self, Rest};
 use super::queries::{self, Row};
-use super::search;
+use super::{search, told};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::groups::queries as groups;
@@ -26,7 +26,7 @@ use crate::web::{Form, Hx};
 const MOST_TICKED: usize = 200;
 /// Assets changed in one transaction.
 const PIECE: usize = 500;
-/// A browser waits no longer than this; the rest is done by pressing again.
+/// A browser waits no longer than this; the list then offers to go on where it stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A year.
 const LONGEST_PAUSE: u32 = 8760;
@@ -59,8 +59,8 @@ struct Done {
     changed: usize,
     /// Those that were asked for and that there was nothing to be done to.
     left: usize,
-    /// The time was over before all were done.
-    is_cut: bool,
+    /// The id behind which the time was over before all were done.
+    stopped_after: Option<u32>,
 }
 
 /// `POST /assets/moves`
@@ -133,7 +133,10 @@ async fn do_all(hx: &Hx, viewer: &Viewer, app: &App, form: &Form, deed: Result<D
         Err(error) => Err(error),
     };
     match done {
-        Ok((deed, done)) if is_list => Ok(hx.done_to(back, said(&deed), (done.changed, done.left), done.is_cut)),
+        Ok((deed, done)) if is_list => match done.stopped_after {
+            Some(after) => pages::stopped(hx, app, form, rest(&deed, &done, (back, after))).await,
+            None => Ok(hx.done_to(back, said(&deed), (done.changed, done.left))),
+        },
         // The page of what was deleted is gone.
         Ok((Deed::Remove, _)) => Ok(hx.done("/assets", said(&Deed::Remove))),
         Ok((deed, _)) => Ok(hx.done(back, said(&deed))),
@@ -146,7 +149,7 @@ async fn do_all(hx: &Hx, viewer: &Viewer, app: &App, form: &Form, deed: Result<D
 async fn do_chosen(viewer: &Viewer, app: &App, (form, back): (&Form, &str), deed: &Deed) -> Result<Done> {
     let (mut conn, actor) = (app.db.conn().await?, viewer.actor(app));
     if form.text("scope") == "all" {
-        return match_all(&mut conn, &actor, back, deed).await;
+        return match_all(&mut conn, (app, &actor), (form, back), deed).await;
     }
     let mut ids: Vec<u32> = form
         .all("asset")
@@ -158,11 +161,11 @@ async fn do_chosen(viewer: &Viewer, app: &App, (form, back): (&Form, &str), deed
     if ids.is_empty() {
         return Err(Error::Invalid(Text::new("assets.none_ticked")));
     }
-    let changed = do_piece(&mut conn, &actor, &ids, deed).await?;
+    let changed = do_piece(&mut conn, (app, &actor), &ids, deed).await?;
     Ok(Done {
         changed,
         left: ids.len() - changed,
-        is_cut: false,
+        stopped_after: None,
     })
 }
 
@@ -176,27 +179,67 @@ fn said(deed: &Deed) -> &'static str {
     }
 }
 
-async fn match_all(conn: &mut Conn, actor: &Actor, back: &str, deed: &Deed) -> Result<Done> {
+/// What is left to do, for the list that offers it.
+fn rest(deed: &Deed, done: &Done, (back, after): (&str, u32)) -> Rest {
+    let (path, more) = match deed {
+        Deed::MoveTo(group_id, _) => ("/assets/moves", vec![("to", group_id.to_string())]),
+        Deed::Check => ("/assets/checks", Vec::new()),
+        Deed::Pause(hours, note) => {
+            let hours = hours.map(|hours| hours.to_string()).unwrap_or_default();
+            ("/assets/pauses", vec![("hours", hours), ("note", note.clone())])
+        }
+        Deed::Resume => ("/assets/resumptions", Vec::new()),
+        Deed::Remove => ("/assets/removals", Vec::new()),
+    };
+    let mut fields = vec![("scope", "all".to_owned()), ("back", back.to_owned())];
+    fields.extend([("after", after.to_string()), ("done", done.changed.to_string())]);
+    fields.push(("left", done.left.to_string()));
+    fields.extend(more);
+    let count = done.changed;
+    Rest { path, fields, count }
+}
+
+/// All that the filters of the list leave, in the order of their ids: from the first, or from where the press before stopped.
+/// Numbers of presses before are counted on, so that the last one tells of all.
+async fn match_all(conn: &mut Conn, by: (&App, &Actor), (form, back): (&Form, &str), deed: &Deed) -> Result<Done> {
     let began = Instant::now();
     let wanted = Wanted::parse(back.split_once('?').map_or("", |(_, query)| query));
     let narrowed = wanted.narrowed(&groups::all(conn).await?);
-    let (mut after, mut done) = (0, Done::default());
+    let before = |field| form.text(field).parse::<u32>().unwrap_or_default();
+    let mut after = before("after");
+    let mut done = Done {
+        changed: before("done") as usize,
+        left: before("left") as usize,
+        stopped_after: None,
+    };
     loop {
         let ids = search::matching(conn, (&wanted, narrowed.as_ref()), after, PIECE).await?;
         let Some(last) = ids.last() else { return Ok(done) };
-        if began.elapsed() > PATIENCE {
-            done.is_cut = true;
+        match do_piece(conn, by, &ids, deed).await {
+            Ok(changed) => {
+                done.changed += changed;
+                done.left += ids.len() - changed;
+                after = *last;
+            }
+            // Somebody edits some of these very assets.
+            Err(error) if error.is_contention() => {
+                done.stopped_after = Some(after);
+                return Ok(done);
+            }
+            Err(error) => return Err(error),
+        }
+        if ids.len() < PIECE {
             return Ok(done);
         }
-        after = *last;
-        let changed = do_piece(conn, actor, &ids, deed).await?;
-        done.changed += changed;
-        done.left += ids.len() - changed;
+        if began.elapsed() > PATIENCE {
+            done.stopped_after = Some(after);
+            return Ok(done);
+        }
     }
 }
 
 /// One transaction with its lines in the trail. Returns how many were changed.
-async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> Result<usize> {
+async fn do_piece(conn: &mut Conn, (app, actor): (&App, &Actor), ids: &[u32], deed: &Deed) -> Result<usize> {
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let rows = queries::locked(&mut tx, ids).await?;
     let rows: Vec<Row> = rows.into_iter().filter(|row| concerns(deed, row)).collect();
@@ -212,6 +255,7 @@ async fn do_piece(conn: &mut Conn, actor: &Actor, ids: &[u32], deed: &Deed) -> R
         Deed::Pause(hours, note) => queries::pause(&mut tx, &ids, (*hours, note), &actor.name).await?,
         Deed::Resume => queries::resume(&mut tx, &ids, &actor.name).await?,
         Deed::Remove => {
+            told::removed(&mut tx, app, &rows).await?;
             queries::remove(&mut tx, &ids).await?;
             let own: Vec<&str> = rows.iter().filter_map(|row| row.credential_id.as_deref()).collect();
             credentials::remove_own(&mut tx, &own).await?;

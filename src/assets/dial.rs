@@ -2,27 +2,36 @@
 //! connected to.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::names::NAMES;
 use super::outcome::{Reason, detail};
 use crate::clusters::address::Reach;
 
 /// How long an address may be silent until the next one is tried beside it; as RFC 8305 has it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Where a host is; the first is tried first.
+/// Where a host is; the first is tried first. May wait for its turn; the caller limits the time.
 ///
 /// # Errors
 /// [`Reason::NoSuchName`]; [`Reason::Forbidden`] when any of its addresses is one where no asset can be.
 pub async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Vec<SocketAddr>, Reason> {
     let plain = host.trim_start_matches('[').trim_end_matches(']');
     let nowhere = || Reason::NoSuchName { name: host.to_owned() };
-    let found: Vec<SocketAddr> = lookup_host((plain, port)).await.map_err(|_| nowhere())?.collect();
+    let found: Vec<SocketAddr> = match plain.parse::<IpAddr>() {
+        Ok(ip) => vec![(ip, port).into()],
+        Err(_) => {
+            let name = plain.to_owned();
+            let looked = NAMES.look_up(plain, move || (name.as_str(), port).to_socket_addrs());
+            let looked = looked.await.and_then(std::io::Result::ok);
+            looked.ok_or_else(nowhere)?.collect()
+        }
+    };
     match found.iter().find(|address| !reach.allows(address.ip())) {
         Some(address) => Err(Reason::Forbidden {
             address: address.ip().to_string(),

@@ -45,6 +45,9 @@ pub struct Facts {
     /// Ticks of all cores since the start of the machine, idle and in all: from them the next check knows `cpu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ticks: Option<[f64; 2]>,
+    /// Checks in a row, this one included, that found the CPU at its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_over: Option<u32>,
 }
 
 impl Facts {

@@ -1,5 +1,5 @@
 //! HTTP/1 towards assets over connections of ours: only judged addresses, no redirects, no proxy, and no answer longer
-//! than agreed.
+//! than agreed, nor all of them together than there is room for.
 //!
 //! A connection serves one check. Kept ones would spare a fifth of its processor time (half with TLS), and hold a file
 //! descriptor for each asset between the checks; a dead one of them would make a living asset look down.
@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::budget::{ANSWERS, Share};
 use super::cause::{self, Because};
 use super::dial;
 use super::outcome::Reason;
@@ -63,7 +64,7 @@ impl Line {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, write) = tokio::io::split(stream);
-        let stream = tokio::io::join(Bounded { read, left: most }, write);
+        let stream = tokio::io::join(Bounded::of(read, most), write);
         let made = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = made.map_err(|cause| cause::reason(&cause))?;
         let mut tasks = JoinSet::new();
@@ -87,23 +88,33 @@ impl Line {
     }
 }
 
-/// Fails with [`Reason::TooLong`] once more was read than agreed.
+/// Fails with [`Reason::TooLong`] once more was read than agreed, or when all connections together keep too much and this
+/// one has to make room.
 #[derive(Debug)]
 struct Bounded<R> {
     read: R,
     left: usize,
+    share: Share,
+}
+
+impl<R> Bounded<R> {
+    fn of(read: R, left: usize) -> Bounded<R> {
+        let share = ANSWERS.share();
+        Bounded { read, left, share }
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.read).poll_read(cx, buf);
-        match self.left.checked_sub(buf.filled().len() - before) {
-            Some(left) => {
+        let read = buf.filled().len() - before;
+        match self.left.checked_sub(read) {
+            Some(left) if self.share.takes(read, cx) => {
                 self.left = left;
                 polled
             }
-            None => Poll::Ready(Err(std::io::Error::other(Because(Reason::TooLong)))),
+            _ => Poll::Ready(Err(std::io::Error::other(Because(Reason::TooLong)))),
         }
     }
 }

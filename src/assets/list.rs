@@ -27,10 +27,17 @@ pub enum Watched {
 pub enum Shown {
     Is(State),
     Paused,
+    /// What the last check said is too old to be believed.
+    Stale,
 }
 
 impl Shown {
     /// Those to choose from.
+    pub fn choices() -> impl Iterator<Item = Shown> {
+        Shown::all().chain([Shown::Stale])
+    }
+
+    /// Those of which each asset has one, the worst first.
     pub fn all() -> impl Iterator<Item = Shown> {
         State::ALL.into_iter().map(Shown::Is).chain([Shown::Paused])
     }
@@ -51,6 +58,7 @@ impl Shown {
         match self {
             Shown::Is(state) => state.code(),
             Shown::Paused => "paused",
+            Shown::Stale => "stale",
         }
     }
 
@@ -58,6 +66,7 @@ impl Shown {
         match self {
             Shown::Is(state) => state.name(),
             Shown::Paused => crate::i18n::Text::new("assets.paused"),
+            Shown::Stale => crate::i18n::Text::new("assets.stale"),
         }
     }
 }
@@ -71,10 +80,19 @@ pub enum Sort {
     Created,
     /// The worst first, by name within each state; what is paused stands last.
     State,
+    /// What never answered stands last, whichever way it is sorted.
+    Latency,
 }
 
 impl Sort {
-    const ALL: [Sort; 5] = [Sort::Name, Sort::Address, Sort::Modified, Sort::Created, Sort::State];
+    const ALL: [Sort; 6] = [
+        Sort::Name,
+        Sort::Address,
+        Sort::Modified,
+        Sort::Created,
+        Sort::State,
+        Sort::Latency,
+    ];
 
     pub fn code(self) -> &'static str {
         match self {
@@ -83,6 +101,7 @@ impl Sort {
             Sort::Modified => "modified",
             Sort::Created => "created",
             Sort::State => "state",
+            Sort::Latency => "latency",
         }
     }
 
@@ -93,6 +112,7 @@ impl Sort {
             Sort::Address => "address",
             Sort::Modified => "modified_at",
             Sort::Created => "asset_id",
+            Sort::Latency => "latency_us",
         }
     }
 
@@ -103,6 +123,7 @@ impl Sort {
             Sort::Modified => row.modified_at.format("%F %T%.6f").to_string(),
             Sort::Created => row.asset_id.to_string(),
             Sort::State => format!("{}{}", Shown::of(row).rank(), row.name_key),
+            Sort::Latency => row.latency_us.map_or_else(|| "1".to_owned(), |us| format!("0{us}")),
         }
     }
 }
@@ -150,7 +171,7 @@ impl Wanted {
                 "group" => wanted.group_id = value.parse().ok(),
                 "cluster" if value == "none" => wanted.watched = Watched::Nobody,
                 "cluster" if is_install_id(&value) => wanted.watched = Watched::By(value.into_owned()),
-                "state" => wanted.state = Shown::all().find(|shown| shown.code() == value),
+                "state" => wanted.state = Shown::choices().find(|shown| shown.code() == value),
                 "sort" => {
                     wanted.sort = Sort::ALL
                         .into_iter()
@@ -212,8 +233,9 @@ impl Wanted {
             Watched::Nobody => group.owner().is_none(),
             Watched::By(install_id) => group.owner().is_some_and(|owner| owner.install_id == *install_id),
         };
-        // Of what nobody watches it is not known whether it is still up, and its row says so.
-        let is_known = |group: &&Group| self.state != Some(Shown::Is(State::Up)) || group.owner().is_some();
+        // Of what nobody watches it is not known whether it is still up, and its row says that rather than how old this is.
+        let is_of_age = matches!(self.state, Some(Shown::Is(State::Up) | Shown::Stale));
+        let is_known = |group: &&Group| !is_of_age || group.owner().is_some();
         let is_open = self.watched == Watched::Anyhow && self.group_id.is_none();
         let left = groups.iter().filter(fits).filter(is_known).map(|group| group.group_id);
         let ids: Vec<u32> = left

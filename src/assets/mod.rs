@@ -1,6 +1,7 @@
 //! 资产: machines, SSH and Docker hosts, each in one group and watched by the cluster that owns it.
 
 mod batch;
+mod budget;
 pub mod cause;
 pub mod credentials;
 pub mod described;
@@ -9,8 +10,10 @@ mod edit;
 pub mod facts;
 pub mod http;
 pub mod kind;
+mod latency;
 pub mod list;
 pub mod monitor;
+mod names;
 mod other_kind;
 pub mod outcome;
 mod pages;
@@ -18,11 +21,13 @@ pub mod queries;
 pub mod search;
 pub mod state;
 pub mod target;
+pub mod told;
 pub mod transfer;
 pub mod trials;
 mod trouble;
 pub mod trust;
 mod view;
+mod words;
 
 pub mod docker;
 pub mod machine;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Limits};
+use super::words;
 use crate::i18n::Text;
 pub use crate::i18n::detail;
 
@@ -151,11 +152,13 @@ impl Reason {
             Reason::Forbidden { address } => Text::new("reason.forbidden").with("address", address),
             Reason::BadAddress { address } => Text::new("reason.bad_address").with("address", address),
             Reason::Refused => Text::new("reason.refused"),
-            Reason::Unreachable { detail } => Text::new("reason.unreachable").with("detail", detail),
+            Reason::Unreachable { detail } => Text::new("reason.unreachable").with_text("detail", words::said(detail)),
             Reason::TimedOut { seconds } => Text::new("reason.timed_out").with("seconds", seconds),
             Reason::Closed => Text::new("reason.closed"),
-            Reason::Tls { detail } => Text::new("reason.tls").with("detail", detail),
-            Reason::Unexpected { detail } => Text::new("reason.unexpected").with("detail", detail),
+            Reason::Tls { detail } => Text::new("reason.tls").with_text("detail", words::said(detail)),
+            Reason::Unexpected { detail } => {
+                Text::new("reason.unexpected").with_text("detail", words::of_answer(detail))
+            }
             Reason::TooLong => Text::new("reason.too_long"),
             Reason::Status { status } => Text::new("reason.status").with("status", status),
             Reason::Denied { user } if user.is_empty() => Text::new("reason.denied_nobody"),
@@ -163,9 +166,12 @@ impl Reason {
             Reason::KeyChanged { known, shown } => Text::new("reason.key_changed")
                 .with("known", known)
                 .with("shown", shown),
-            Reason::BadKey { detail } => Text::new("reason.bad_key").with("detail", detail),
-            Reason::NoFile { path, detail } => Text::new("reason.no_file").with("path", path).with("detail", detail),
-            Reason::NoFacts { detail } => Text::new("reason.no_facts").with("detail", detail),
+            Reason::BadKey { detail } => Text::new("reason.bad_key").with_text("detail", words::said(detail)),
+            Reason::NoFile { path, detail } => {
+                let text = Text::new("reason.no_file").with("path", path);
+                text.with_text("detail", words::said(detail))
+            }
+            Reason::NoFacts { detail } => Text::new("reason.no_facts").with_text("detail", words::of_answer(detail)),
             Reason::Agent { detail } => Text::new("reason.agent").with("detail", detail),
             Reason::Swarm { detail } => Text::new("reason.swarm").with("detail", detail),
             Reason::Cpu { percent, limit } => Text::new("reason.cpu").with("percent", percent).with("limit", limit),

@@ -40,12 +40,25 @@ struct Index {
     lines: Vec<Line>,
     next: Option<String>,
     previous: Option<String>,
+    /// Those that share their address with another one.
+    twins: Vec<u32>,
     /// How many the filters leave, as far as that was counted.
     total: Option<u64>,
     groups: Vec<Group>,
     /// What was ticked and typed to be done to a selection, when it could not be done so, and why not.
     asked: Form,
     mistake: Option<Text>,
+    /// What was begun with all that match and is not done yet.
+    rest: Option<Rest>,
+}
+
+/// A deed to all that match whose time was over, as a form that goes on with it.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub path: &'static str,
+    pub fields: Vec<(&'static str, String)>,
+    /// How many are done.
+    pub count: usize,
 }
 
 /// `GET /assets`: all of them, or one kind.
@@ -58,11 +71,22 @@ async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
 
 /// The list on which something was asked for that cannot be done as it was asked: with what was ticked and typed, and why.
 pub(super) async fn refused(hx: &Hx, app: &App, form: &Form, mistake: Text) -> Result<Response> {
-    let query = form.text("at").split_once('?').map_or("", |(_, query)| query);
-    let mut page = Index::load(app, Wanted::parse(query)).await?;
+    let mut page = Index::load(app, Wanted::parse(asked_at(form))).await?;
     page.asked = form.clone();
     page.mistake = Some(mistake);
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_list())
+}
+
+/// The list with the offer to go on with what is not done yet.
+pub(super) async fn stopped(hx: &Hx, app: &App, form: &Form, rest: Rest) -> Result<Response> {
+    let mut page = Index::load(app, Wanted::parse(asked_at(form))).await?;
+    page.rest = Some(rest);
+    hx.answer(StatusCode::OK, &page, &page.as_list())
+}
+
+/// The query of the list on which something was asked for.
+fn asked_at(form: &Form) -> &str {
+    form.text("at").split_once('?').map_or("", |(_, query)| query)
 }
 
 impl Index {
@@ -70,8 +94,8 @@ impl Index {
         let mut conn = app.db.conn().await?;
         let groups = groups::all(&mut conn).await?;
         let narrowed = wanted.narrowed(&groups);
-        let (rows, total) = search::counted(&mut conn, &wanted, narrowed.as_ref(), PAGE).await?;
-        let slice = wanted.slice(rows);
+        let listed = search::counted(&mut conn, &wanted, narrowed.as_ref(), PAGE).await?;
+        let slice = wanted.slice(listed.rows);
         let ids: Vec<u32> = slice.rows.iter().map(|row| row.asset_id).collect();
         let events = queries::recent(&mut conn, &ids).await?;
         let lines = { slice.rows.into_iter() }.map(|row| Line::of(row, &groups, &events));
@@ -80,10 +104,12 @@ impl Index {
             wanted,
             next: slice.next,
             previous: slice.previous,
-            total,
+            twins: listed.twins,
+            total: listed.total,
             groups,
             asked: Form::default(),
             mistake: None,
+            rest: None,
         })
     }
 
@@ -98,8 +124,17 @@ impl Index {
         }
     }
 
+    /// With something to be mended or gone on with it waits for its reader.
+    fn waits(&self) -> bool {
+        self.mistake.is_some() || self.rest.is_some()
+    }
+
     fn is_ticked(&self, asset_id: &u32) -> bool {
         self.asked.all("asset").any(|id| id.parse() == Ok(*asset_id))
+    }
+
+    fn has_twin(&self, asset_id: &u32) -> bool {
+        self.twins.contains(asset_id)
     }
 
     fn was_asked(&self, field: &str, value: &str) -> bool {
@@ -120,7 +155,7 @@ impl Index {
     }
 
     fn states(&self) -> Vec<(Shown, bool)> {
-        Shown::all()
+        Shown::choices()
             .map(|shown| (shown, self.wanted.state == Some(shown)))
             .collect()
     }
@@ -144,7 +179,7 @@ impl Index {
             ("assets.address", Some(Sort::Address)),
             ("assets.group_watched", None),
             ("assets.state", Some(Sort::State)),
-            ("assets.checked_latency", None),
+            ("assets.checked_latency", Some(Sort::Latency)),
             ("assets.bar_title", None),
             ("assets.facts", None),
             ("assets.modified", Some(Sort::Modified)),

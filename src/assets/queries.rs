@@ -61,14 +61,23 @@ pub async fn locked(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_async:
     if asset_ids.is_empty() {
         return Ok(Vec::new());
     }
+    lock(tx, asset_ids).await?;
     let ids = numbers(asset_ids);
-    tx.query_drop(format!(
-        "select asset_id from asset where asset_id in ({ids}) order by asset_id for update"
-    ))
-    .await?;
     tx.query(format!(
         "select {ROW} from asset a join asset_watch w on w.asset_id = a.asset_id where a.asset_id in ({ids}) \
          order by a.asset_id"
+    ))
+    .await
+}
+
+/// Locks assets in the order of their ids until the transaction ends.
+pub async fn lock(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_async::Result<()> {
+    if asset_ids.is_empty() {
+        return Ok(());
+    }
+    let ids = numbers(asset_ids);
+    tx.query_drop(format!(
+        "select asset_id from asset where asset_id in ({ids}) order by asset_id for update"
     ))
     .await
 }
@@ -243,6 +252,19 @@ pub async fn check_now(tx: &mut Transaction<'_>, asset_ids: &[u32]) -> mysql_asy
     tx.query_drop(format!(
         "update asset_watch w join asset a on a.asset_id = w.asset_id set w.due_at = least(w.due_at, utc_timestamp(6)) \
          where w.asset_id in ({}) and coalesce(a.paused_until <= utc_timestamp(6), 1)",
+        numbers(asset_ids)
+    ))
+    .await
+}
+
+/// The name of each asset's group, and the database's time.
+pub async fn groups_of(
+    conn: &mut impl Queryable,
+    asset_ids: &[u32],
+) -> mysql_async::Result<Vec<(u32, String, NaiveDateTime)>> {
+    conn.query(format!(
+        "select a.asset_id, g.name, utc_timestamp(6) from asset a join asset_group g on g.group_id = a.group_id \
+         where a.asset_id in ({})",
         numbers(asset_ids)
     ))
     .await

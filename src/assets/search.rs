@@ -6,12 +6,14 @@ use mysql_async::{Conn, Params, Value};
 use super::list::{Narrowed, Shown, Sort, Wanted};
 use super::queries::{ROW, Row};
 use super::state::State;
-use super::trouble;
-use super::view::{STALE_INTERVALS, STALE_SLACK_S};
+use super::{latency, trouble};
 use crate::db::numbers;
 use crate::groups::name_key;
 use crate::web::slice::Side;
 
+/// Whether another asset of its kind is at the same address.
+const TWIN: &str = ", exists (select 1 from asset x force index (asset_address) where x.address = a.address \
+    and x.kind = a.kind and x.asset_id <> a.asset_id) as has_twin";
 /// The most that are counted.
 const MOST_COUNTED: u64 = 1000;
 
@@ -31,23 +33,32 @@ pub fn page_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (St
     rows_sql(wanted, groups, count, "")
 }
 
-/// Rows by their ids, which an inner statement finds and puts in order; `more` columns behind each.
+/// Rows by their ids, which an inner statement finds and puts in order; `more` columns behind each. What is sorted are those ids
+/// alone: with the long texts of a row, the database would sort on disk.
 fn rows_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize, more: &str) -> (String, Vec<Value>) {
     let (ids, values) = match wanted.sort {
         Sort::State => trouble::ids_sql(wanted, groups, count + 1),
+        Sort::Latency => latency::ids_sql(wanted, groups, count + 1),
         _ => ids_sql(wanted, groups, count + 1),
     };
-    let (column, order) = (wanted.sort.column(), direction(wanted).0);
-    let first = if wanted.sort == Sort::State {
-        format!("k.place {order}, ")
-    } else {
-        String::new()
-    };
     let sql = format!(
-        "select {ROW}{more} from ({ids}) k join asset a on a.asset_id = k.asset_id join asset_watch w on w.asset_id = k.asset_id \
-         order by {first}a.{column} {order}, a.asset_id {order}"
+        "select {ROW}{more} from ({ids}) k straight_join asset a on a.asset_id = k.asset_id \
+         straight_join asset_watch w on w.asset_id = k.asset_id order by {}",
+        order(wanted, "k.")
     );
     (sql, values)
+}
+
+/// The order of the list, by the columns of a table of ids: a rank where there are such, what is sorted by, the id.
+pub(super) fn order(wanted: &Wanted, table: &str) -> String {
+    let way = direction(wanted).0;
+    let rank = match wanted.sort {
+        Sort::State => format!("{table}place {way}, "),
+        Sort::Latency if wanted.descending == (way == "desc") => format!("{table}place asc, "),
+        Sort::Latency => format!("{table}place desc, "),
+        _ => String::new(),
+    };
+    format!("{rank}{table}sorted {way}, {table}asset_id {way}")
 }
 
 /// In which direction the rows are read, and how one compares that comes later.
@@ -68,7 +79,7 @@ fn ids_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String,
         values.extend([key.clone(), key, place.asset_id.into()]);
     }
     let sql = format!(
-        "select a.asset_id from {} where {filter} order by a.{column} {order}, a.asset_id {order} limit {count}",
+        "select a.asset_id, a.{column} as sorted from {} where {filter} order by a.{column} {order}, a.asset_id {order} limit {count}",
         source(wanted, key(wanted, groups)),
     );
     (sql, values)
@@ -79,28 +90,44 @@ pub(super) fn beyond(column: &str, than: &str) -> String {
     format!(" and a.{column} {than}= ? and (a.{column} {than} ? or a.asset_id {than} ?)")
 }
 
-/// [`page`], and how many the filters leave, up to [`MOST_COUNTED`] and one; none where that would mean to read much more than
-/// is counted.
+/// A page of the list with what is said beside it.
+#[derive(Debug)]
+pub struct Listed {
+    pub rows: Vec<Row>,
+    /// Of these another one of their kind has the same address.
+    pub twins: Vec<u32>,
+    /// How many the filters leave, up to [`MOST_COUNTED`] and one; none where that would mean to read much more than is counted.
+    pub total: Option<u64>,
+}
+
+/// [`page`], with what is said beside it.
 pub async fn counted(
     conn: &mut Conn,
     wanted: &Wanted,
     groups: Option<&Narrowed>,
     count: usize,
-) -> mysql_async::Result<(Vec<Row>, Option<u64>)> {
+) -> mysql_async::Result<Listed> {
     let (sql, values) = counted_sql(wanted, groups, count);
     let rows: Vec<mysql_async::Row> = conn.exec(sql, Params::Positional(values)).await?;
-    let total = rows.first().and_then(|row| row.get("total"));
-    Ok((rows.into_iter().map(mysql_async::from_row).collect(), total.flatten()))
+    let total: Option<Option<u64>> = rows.first().and_then(|row| row.get("total"));
+    let has_twin = |row: &&mysql_async::Row| row.get("has_twin") == Some(true);
+    Ok(Listed {
+        total: total.flatten(),
+        twins: { rows.iter().filter(has_twin) }
+            .filter_map(|row| row.get("asset_id"))
+            .collect(),
+        rows: rows.into_iter().map(mysql_async::from_row).collect(),
+    })
 }
 
 /// The statement of [`counted`], to be looked at by a test.
 pub fn counted_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
     let Some(key) = counting_key(wanted, groups) else {
-        return rows_sql(wanted, groups, count, ", null as total");
+        return rows_sql(wanted, groups, count, &format!("{TWIN}, null as total"));
     };
     let (filter, mut counted) = filter(wanted, groups);
     let total = format!(
-        ", (select count(*) from (select 1 from {} where {filter} limit {}) n) as total",
+        "{TWIN}, (select count(*) from (select 1 from {} where {filter} limit {}) n) as total",
         source(wanted, key),
         MOST_COUNTED + 1
     );
@@ -121,6 +148,7 @@ fn counting_key(wanted: &Wanted, groups: Option<&Narrowed>) -> Option<&'static s
         (Some(_), None, None) => Some("asset_group"),
         (None, Some(_), None) => Some("asset_kind"),
         (None, None, Some(Shown::Paused)) => Some("asset_paused"),
+        (None, None, Some(Shown::Stale)) => Some("asset_watch_stale"),
         (None, None, Some(Shown::Is(_))) => Some("asset_state"),
         (None, None, None) => Some("asset_name"),
         _ => None,
@@ -135,22 +163,36 @@ pub fn total(counted: u64) -> String {
     }
 }
 
-/// The table, read along a key. What is shown as up was found so not long ago, as its row says it too.
+/// The table, read along a key; what is too old is found along its own.
 pub(super) fn source(wanted: &Wanted, key: &str) -> String {
-    let assets = format!("asset a force index ({key})");
     match wanted.state {
-        Some(Shown::Is(State::Up)) => format!(
-            "{assets} straight_join asset_watch v on v.asset_id = a.asset_id and (v.checked_at is null or \
-             timestampdiff(second, v.checked_at, utc_timestamp(6)) <= v.interval_s * {STALE_INTERVALS} + {STALE_SLACK_S})"
-        ),
-        _ => assets,
+        Some(Shown::Stale) => {
+            "asset_watch v force index (asset_watch_stale) straight_join asset a on a.asset_id = v.asset_id".to_owned()
+        }
+        _ => format!("asset a force index ({key}){}", up_only(wanted)),
     }
+}
+
+/// What is shown as up was found so not long ago, as its row says it too.
+pub(super) fn up_only(wanted: &Wanted) -> &'static str {
+    match wanted.state {
+        Some(Shown::Is(State::Up)) => {
+            " straight_join asset_watch v on v.asset_id = a.asset_id and coalesce(v.stale_at >= utc_timestamp(6), 1)"
+        }
+        _ => "",
+    }
+}
+
+/// Whether the list is walked along in its order until a page is full; else all that is left is read and sorted, as it is little.
+pub(super) fn is_walked(wanted: &Wanted, groups: Option<&Narrowed>) -> bool {
+    let is_much = matches!(wanted.state, None | Some(Shown::Is(State::Up)));
+    is_much && !groups.is_some_and(|groups| groups.are_few)
 }
 
 /// The key that finds a page. The database is told, because it guesses badly how soon a page is full: it reads and sorts a
 /// third of the table rather than walk along it. Each of these keys holds all that is filtered by, so whatever it is, the rows
 /// themselves are read for one page only.
-fn key(wanted: &Wanted, groups: Option<&Narrowed>) -> &'static str {
+pub(super) fn key(wanted: &Wanted, groups: Option<&Narrowed>) -> &'static str {
     match wanted.state {
         _ if groups.is_some_and(|groups| groups.are_few) => "asset_group",
         Some(Shown::Paused) => "asset_paused",
@@ -158,7 +200,7 @@ fn key(wanted: &Wanted, groups: Option<&Narrowed>) -> &'static str {
         Some(Shown::Is(state)) if state != State::Up => "asset_state",
         _ => match wanted.sort {
             Sort::Name if wanted.kind.is_some() => "asset_kind",
-            Sort::Name | Sort::State => "asset_name",
+            Sort::Name | Sort::State | Sort::Latency => "asset_name",
             Sort::Address => "asset_address",
             Sort::Modified => "asset_modified",
             Sort::Created => "asset_created",
@@ -196,6 +238,9 @@ pub(super) fn filter(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec
             values.push(state.code().into());
         }
         Some(Shown::Paused) => sql.push_str(" and a.paused_until > utc_timestamp(6)"),
+        Some(Shown::Stale) => sql.push_str(
+            " and v.stale_at < utc_timestamp(6) and a.state <> 'new' and coalesce(a.paused_until <= utc_timestamp(6), 1)",
+        ),
     }
     (sql, values)
 }

@@ -6,36 +6,40 @@
 use mysql_async::Value;
 
 use super::list::{Narrowed, Shown, Wanted};
-use super::search::{beyond, direction, filter, source};
+use super::search::{beyond, direction, filter, order, source};
 
 const IS_PAUSED: &str = "coalesce(a.paused_until > utc_timestamp(6), 0)";
 
 /// The ids of a page with the rank of their state as `place`, in this order.
 pub fn ids_sql(wanted: &Wanted, groups: Option<&Narrowed>, count: usize) -> (String, Vec<Value>) {
-    let order = direction(wanted).0;
     let pieces = match groups {
-        // All that is in them is read once and sorted.
-        Some(groups) if groups.are_few => vec![of_few(wanted, groups)],
+        // All that is in them, or too old, is read once and sorted.
+        Some(few) if few.are_few => vec![of_few(wanted, groups)],
+        _ if wanted.state == Some(Shown::Stale) => vec![of_few(wanted, groups)],
         _ => { ranks(wanted) }
             .map(|(rank, shown)| of_one(wanted, groups, (rank, shown)))
             .collect(),
     };
-    let order =
-        |table: &str| format!("order by place {order}, {table}name_key {order}, {table}asset_id {order} limit {count}");
     let (mut all, mut values) = (Vec::new(), Vec::new());
     for (sql, own) in pieces {
-        all.push(format!("({sql} {})", order("a.")));
+        all.push(format!("({sql} order by {} limit {count})", within(wanted)));
         values.extend(own);
     }
     if all.is_empty() {
-        all.push("(select a.asset_id, 0 as place, a.name_key from asset a where 1 = 0)".to_owned());
+        all.push("(select a.asset_id, 0 as place, a.name_key as sorted from asset a where 1 = 0)".to_owned());
     }
     let sql = format!(
-        "select asset_id, place from ({}) u {}",
+        "select asset_id, place, sorted from ({}) u order by {} limit {count}",
         all.join(" union all "),
-        order("u.")
+        order(wanted, "u.")
     );
     (sql, values)
+}
+
+/// The order of one piece, in the words of its key.
+fn within(wanted: &Wanted) -> String {
+    let order = direction(wanted).0;
+    format!("place {order}, a.name_key {order}, a.asset_id {order}")
 }
 
 /// Where a page begins: the rank of a state and a name within it.
@@ -72,18 +76,19 @@ fn of_one(wanted: &Wanted, groups: Option<&Narrowed>, (rank, shown): (usize, Sho
             sql.push_str(&format!(" and a.state = '{}' and not {IS_PAUSED}", state.code()));
             "asset_state"
         }
+        Shown::Stale => "asset_name",
     };
     if let Some((_, name, asset_id)) = place(wanted).filter(|(first, ..)| *first == rank) {
         sql.push_str(&beyond("name_key", direction(wanted).1));
         values.extend([name.into(), name.into(), asset_id.into()]);
     }
     let source = source(wanted, key);
-    let sql = format!("select a.asset_id, {rank} as place, a.name_key from {source} where {sql}");
+    let sql = format!("select a.asset_id, {rank} as place, a.name_key as sorted from {source} where {sql}");
     (sql, values)
 }
 
-fn of_few(wanted: &Wanted, groups: &Narrowed) -> (String, Vec<Value>) {
-    let (mut sql, mut values) = filter(wanted, Some(groups));
+fn of_few(wanted: &Wanted, groups: Option<&Narrowed>) -> (String, Vec<Value>) {
+    let (mut sql, mut values) = filter(wanted, groups);
     let codes: Vec<String> = Shown::all().map(|shown| format!("'{}'", shown.code())).collect();
     let rank = format!("field(if({IS_PAUSED}, 'paused', a.state), {}) - 1", codes.join(", "));
     if let Some((first, name, asset_id)) = place(wanted) {
@@ -95,6 +100,6 @@ fn of_few(wanted: &Wanted, groups: &Narrowed) -> (String, Vec<Value>) {
         values.extend([name.into(), name.into(), asset_id.into()]);
     }
     let source = source(wanted, "asset_group");
-    let sql = format!("select a.asset_id, {rank} as place, a.name_key from {source} where {sql}");
+    let sql = format!("select a.asset_id, {rank} as place, a.name_key as sorted from {source} where {sql}");
     (sql, values)
 }

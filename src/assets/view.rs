@@ -13,10 +13,11 @@ use crate::i18n::Text;
 const SPAN: i64 = 30 * 86_400;
 /// Width of the bar in units of its picture.
 const WIDTH: i64 = 240;
-/// A result is old after this many intervals without another one.
-pub const STALE_INTERVALS: i64 = 3;
+/// A result is old after this many intervals without another one. The column `stale_at`, by which the list is filtered, counts
+/// with the same numbers.
+const STALE_INTERVALS: i64 = 3;
 /// And so many seconds besides.
-pub const STALE_SLACK_S: i64 = 30;
+const STALE_SLACK_S: i64 = 30;
 
 /// One asset with its group.
 #[derive(Debug)]

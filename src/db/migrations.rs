@@ -113,6 +113,14 @@ pub const ALL: &[(&str, &str)] = &[
         "0035_asset_list_keys",
         include_str!("../../migrations/0035_asset_list_keys.sql"),
     ),
+    (
+        "0036_notice_keys",
+        include_str!("../../migrations/0036_notice_keys.sql"),
+    ),
+    (
+        "0037_asset_watch_list_keys",
+        include_str!("../../migrations/0037_asset_watch_list_keys.sql"),
+    ),
 ];
 
 /// How long one server waits for another that migrates.

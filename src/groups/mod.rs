@@ -359,15 +359,20 @@ async fn remove(hx: Hx, viewer: Viewer, app: Data<&App>, Path(group_id): Path<St
     let group = queries::locked(&mut tx, known_id(&group_id)?)
         .await?
         .ok_or_else(missing)?;
-    let entry = Entry::by(&viewer.actor(&app), Action::GroupRemove).on(group.object());
+    let actor = viewer.actor(&app);
+    let entry = Entry::by(&actor, Action::GroupRemove).on(group.object());
     if group.is_default {
         audit::record(&mut tx, &entry.refused()).await?;
         tx.commit().await?;
         return Err(Error::Conflict(Text::new("groups.default_stays")));
     }
-    queries::remove(&mut tx, group.group_id)
-        .await
-        .map_err(|error| still_used(error, &group))?;
+    for (id, name, target) in queries::channels(&mut tx, group.group_id).await? {
+        let channel = Object::new("notice_channel", &id.to_string(), &name);
+        let entry = Entry::by(&actor, Action::NoticeRemove).on(channel);
+        audit::record(&mut tx, &entry.change("address", &target, "")).await?;
+    }
+    let removed = queries::remove(&mut tx, group.group_id).await;
+    removed.map_err(|error| still_used(error, &group))?;
     audit::record(&mut tx, &entry.change("clusters", names(&group.members), "")).await?;
     tx.commit().await?;
     Ok(hx.done("/groups", "said.removed"))

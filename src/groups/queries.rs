@@ -199,6 +199,12 @@ pub async fn rename(
     Ok(tx.affected_rows() == 1)
 }
 
+/// The channels that go with a group: id, name, and what may be seen of where they lead.
+pub async fn channels(tx: &mut Transaction<'_>, group_id: u32) -> mysql_async::Result<Vec<(u32, String, String)>> {
+    let sql = "select channel_id, name, target from notice_channel where group_id = ? order by channel_id";
+    tx.exec(sql, (group_id,)).await
+}
+
 pub async fn remove(tx: &mut Transaction<'_>, group_id: u32) -> mysql_async::Result<()> {
     tx.exec_drop("delete from asset_group where group_id = ?", (group_id,))
         .await

@@ -1,23 +1,20 @@
 //! Sending by SMTP. The server's name is resolved once, its addresses are judged, and only a judged one is connected to.
 
 use std::fmt;
-use std::io::{Error as IoError, Result as IoResult};
+use std::io::Error as IoError;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use lettre::address::{Address, Envelope};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
+use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::{self, AsyncSmtpTransport};
-use lettre::{AsyncTransport, Tokio1Executor};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 
+use super::capped::{Capped, Secured};
 use super::channel::{Encryption, Secret, Settings};
 use super::message::Outgoing;
 use super::trouble::Trouble;
@@ -42,32 +39,24 @@ pub async fn send(
     outgoing: &Outgoing,
 ) -> Result<(), Trouble> {
     let (envelope, text) = message(app, settings, recipients, outgoing)?;
-    let tls = || tls_of(settings);
     let credentials = (!settings.user.is_empty()).then(|| Credentials::new(settings.user.clone(), secret.key.clone()));
     let stream = connect(app, settings).await?;
-    if settings.encryption == Encryption::Tls {
-        let peer = stream.0.peer_addr().map_err(|cause| unreachable(&cause))?;
-        drop(stream);
-        let host = peer.ip().to_string();
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(peer.port())
-            .tls(Tls::Wrapper(tls()?))
-            .timeout(Some(LIMIT));
-        if let Some(credentials) = credentials {
-            transport = transport.credentials(credentials);
-        }
-        let sent = transport.build().send_raw(&envelope, &text).await;
-        return sent.map(drop).map_err(|error| failed(&error));
-    }
+    let stream: Box<dyn AsyncTokioStream> = match settings.encryption {
+        Encryption::Tls => Box::new(Secured::over(stream, settings).await?),
+        // What is upgraded stays the same stream below.
+        Encryption::StartTls | Encryption::None => Box::new(stream),
+    };
     let hello = ClientId::default();
-    let mut conn = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+    let mut conn = AsyncSmtpConnection::connect_with_transport(stream, &hello)
         .await
         .map_err(|error| failed(&error))?;
     if settings.encryption == Encryption::StartTls {
         if !conn.can_starttls() {
             return Err(Trouble::NoStartTls);
         }
-        conn.starttls(tls()?, &hello).await.map_err(|error| failed(&error))?;
+        conn.starttls(tls_of(settings)?, &hello)
+            .await
+            .map_err(|error| failed(&error))?;
     }
     if let Some(credentials) = credentials {
         let ways = [Mechanism::Plain, Mechanism::Login];
@@ -173,14 +162,14 @@ async fn connect(app: &App, settings: &Settings) -> Result<Capped, Trouble> {
     let mut last = nowhere();
     for address in found {
         match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(Capped(stream, MOST_READ)),
+            Ok(stream) => return Ok(Capped::new(stream, MOST_READ)),
             Err(cause) => last = unreachable(&cause),
         }
     }
     Err(last)
 }
 
-fn unreachable(cause: &IoError) -> Trouble {
+pub fn unreachable(cause: &IoError) -> Trouble {
     Trouble::Unreachable { detail: detail(cause) }
 }
 
@@ -212,40 +201,4 @@ fn is_tls(error: &smtp::Error) -> bool {
         cause = one.source();
     }
     error.is_tls()
-}
-
-/// A connection that reads so many bytes and no more: the library reads a line to its end, however far that is.
-#[derive(Debug)]
-struct Capped(TcpStream, usize);
-
-impl AsyncTokioStream for Capped {
-    fn peer_addr(&self) -> IoResult<SocketAddr> {
-        self.0.peer_addr()
-    }
-}
-
-impl AsyncRead for Capped {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<IoResult<()>> {
-        if self.1 == 0 {
-            return Poll::Ready(Err(IoError::other("too much was said")));
-        }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
-        self.1 = self.1.saturating_sub(buf.filled().len() - before);
-        polled
-    }
-}
-
-impl AsyncWrite for Capped {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<IoResult<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }

@@ -15,17 +15,20 @@ pub enum Event {
     /// Not down, and something about it needs attention.
     Degraded,
     Up,
+    /// It is not watched any more: to those who were told that it was not up, the end of that.
+    Removed,
     Test,
 }
 
 impl Event {
+    /// Those that the database tells apart.
     const ALL: [Event; 4] = [Event::Down, Event::Degraded, Event::Up, Event::Test];
 
     pub fn code(self) -> &'static str {
         match self {
             Event::Down => "down",
             Event::Degraded => "degraded",
-            Event::Up => "up",
+            Event::Up | Event::Removed => "up",
             Event::Test => "test",
         }
     }
@@ -93,6 +96,8 @@ pub struct Body {
     topic: String,
     /// It was down, and is degraded now.
     eased: bool,
+    /// It is not watched any more.
+    removed: bool,
     group: String,
     state: Both,
     reason: Option<Both>,
@@ -111,6 +116,7 @@ impl Body {
             name: message.name.to_owned(),
             topic: message.topic.code().to_owned(),
             eased: false,
+            removed: message.event == Event::Removed,
             group: message.group.to_owned(),
             state: Both::of(&message.state),
             reason: message.reason.as_ref().map(Both::of),
@@ -158,6 +164,7 @@ impl Body {
         let text = Text::new(match (event, self.topic()) {
             (Event::Test, _) => "notify.title_test",
             _ if self.eased => "notify.title_eased",
+            _ if self.removed => "notify.title_removed",
             (Event::Degraded, _) => "notify.title_degraded",
             (Event::Down, Topic::HostKey) => "notify.title_host_key",
             (Event::Down, Topic::Cluster) => "notify.title_cluster",
@@ -168,7 +175,7 @@ impl Body {
             (Event::Down, Topic::Group) => "notify.title_group",
             (Event::Up, Topic::Group) => "notify.title_group_up",
             (Event::Down, _) => "notify.title_down",
-            (Event::Up, _) => "notify.title_up",
+            (Event::Up | Event::Removed, _) => "notify.title_up",
         });
         text.with("name", &self.name)
     }
@@ -201,7 +208,7 @@ pub struct Outgoing {
 
 /// What a webhook of the format `json` is sent, the only place that says so. New fields may come; these stay.
 ///
-/// `event`: `down`, `degraded`, `up` or `test`; `up` also for what was down and is degraded now. `topic`: what it is about,
+/// `event`: `down`, `degraded`, `up` or `test`; `up` also for what was down and is degraded now, or was removed. `topic`: what it is about,
 /// `asset`, `degraded`, `host_key`, `cluster` or `group`, empty for a test. `id`: the same when a message is sent again.
 /// `subject`: the same for one thing, always. `state`, `reason`: objects with `zh-CN` and `en`; `reason` is null when there is none. `since`: RFC 3339, null for a
 /// test. `cluster`: the one that found out. `link`: a page of its console, empty without an address.

@@ -1,5 +1,6 @@
 //! 通知: telling people by webhook and e-mail what is down, needs attention or is watched by nobody, and that it is over.
 
+mod capped;
 mod channel;
 mod edit;
 mod mail;
@@ -30,7 +31,7 @@ use channel::{Kind, Settings, object};
 use message::Body;
 pub use message::{Event, Message};
 pub use outages::Lookout;
-pub use outbox::{Outbox, post};
+pub use outbox::{Outbox, channels_sql, next_sql, post, post_all};
 use queries::{Described, Row};
 pub use sealing::{forget_all, reseal};
 pub use topic::Topic;
@@ -60,7 +61,7 @@ pub async fn has_channels(conn: &mut impl Queryable) -> Result<bool> {
 /// # Errors
 /// [`Error::Unavailable`] while the database does not answer.
 pub async fn sweep(conn: &mut Conn) -> Result<u64> {
-    Ok(outbox::queries::sweep(conn).await? + outages::sweep(conn).await?)
+    Ok(outbox::queries::sweep(conn).await?)
 }
 
 fn missing() -> Error {

@@ -25,6 +25,10 @@ const LONGEST_ANSWER: usize = 16 * 1024;
 /// WeCom takes 2,048 bytes.
 const LONGEST_TEXT: usize = 600;
 const LONGEST_ADDRESS: usize = 2000;
+/// What robots say who have had enough: DingTalk, WeCom, and the rest Feishu.
+const TOO_MANY: [i64; 5] = [130_101, 45_009, 9_499, 11_232, 99_991_400];
+/// Then they are left alone for so long, unless they say for how long.
+const TOO_MANY_S: u64 = 60;
 
 /// The address as it is kept.
 ///
@@ -120,9 +124,9 @@ fn request_of(format: Format, secret: &Secret, outgoing: &Outgoing, lang: Lang) 
             }
             json!({ "msgtype": "text", "text": { "content": text } }).to_string()
         }
-        Format::WeCom => json!({ "msgtype": "text", "text": { "content": text } }).to_string(),
+        Format::WeCom => json!({ "msgtype": "text", "text": { "content": untagged(&text) } }).to_string(),
         Format::Feishu => {
-            let mut body = json!({ "msg_type": "text", "content": { "text": text } });
+            let mut body = json!({ "msg_type": "text", "content": { "text": untagged(&text) } });
             if is_signed {
                 let timestamp = outgoing.now.to_string();
                 // Their scheme has the key where others have the message.
@@ -138,6 +142,13 @@ fn request_of(format: Format, secret: &Secret, outgoing: &Outgoing, lang: Lang) 
         }
     };
     Request { url, headers, body }
+}
+
+/// Feishu calls everybody for `<at user_id="all">` and WeCom somebody for `<@name>`, also within a text, and neither says how
+/// to write such a thing without that: a peer's words get brackets that look alike. DingTalk calls those that a field names, and
+/// there is none.
+fn untagged(text: &str) -> String {
+    text.replace('<', "＜").replace('>', "＞")
 }
 
 fn hmac(key: &str, message: &str) -> Vec<u8> {
@@ -170,6 +181,14 @@ fn failed(error: &reqwest::Error) -> Trouble {
 /// Robots answer 200 also to what they do not take, and say so in the body.
 async fn judge(format: Format, mut answer: Response) -> Result<(), Trouble> {
     let status = answer.status();
+    let after = answer
+        .headers()
+        .get("Retry-After")
+        .and_then(|value| value.to_str().ok());
+    let after = after.and_then(|seconds| seconds.parse().ok());
+    if status.as_u16() == 429 || status.as_u16() == 503 && after.is_some() {
+        return Err(Trouble::too_many(after.unwrap_or(TOO_MANY_S)));
+    }
     if !status.is_success() {
         return Err(Trouble::Status {
             status: status.as_u16(),
@@ -191,6 +210,9 @@ async fn judge(format: Format, mut answer: Response) -> Result<(), Trouble> {
         .find_map(|name| told[*name].as_i64());
     if code == Some(0) {
         return Ok(());
+    }
+    if code.is_some_and(|code| TOO_MANY.contains(&code)) {
+        return Err(Trouble::too_many(TOO_MANY_S));
     }
     let said = ["errmsg", "msg", "StatusMessage"]
         .iter()

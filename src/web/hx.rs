@@ -104,9 +104,8 @@ impl Hx {
         answer
     }
 
-    /// [`Hx::done`] to many at once: to how many, and how many were left as they were. `is_cut` when there is more to do.
-    pub fn done_to(&self, path: &str, said: &str, (done, left): (usize, usize), is_cut: bool) -> Response {
-        let said = if is_cut { "said.partly" } else { said };
+    /// [`Hx::done`] to many at once: to how many, and how many were left as they were.
+    pub fn done_to(&self, path: &str, said: &str, (done, left): (usize, usize)) -> Response {
         self.done(path, &format!("{said}:{done}:{left}"))
     }
 

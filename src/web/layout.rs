@@ -86,13 +86,12 @@ pub const SAID: [&str; 13] = [
     "said.unbound",
 ];
 /// Of these it says also to how many it was done, and which text names those that were left.
-const COUNTED: [(&str, &str, &str); 6] = [
+const COUNTED: [(&str, &str, &str); 5] = [
     ("said.checking", "said.checking_count", "said.checking_left"),
     ("said.removed", "said.removed_count", "said.removed_left"),
     ("said.moved", "said.moved_count", "said.moved_left"),
     ("said.paused", "said.paused_count", "said.paused_left"),
     ("said.resumed", "said.resumed_count", "said.resumed_left"),
-    ("said.partly", "said.partly", "said.partly"),
 ];
 pub const SAID_COOKIE: &str = "muster_said";
 /// Before the name of the cluster that somebody comes from.

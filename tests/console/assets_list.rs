@@ -15,7 +15,9 @@ async fn the_list_pages_by_key_in_each_order_and_both_ways_without_losing_a_row(
            paused_until = if(asset_id mod 7 = 0, '9999-12-31', null)",
     )
     .await;
-    for sort in ["name", "address", "modified", "created", "state"] {
+    a.sql("update asset_watch set latency_us = if(asset_id mod 3 = 0, null, asset_id mod 5 * 1000)")
+        .await;
+    for sort in ["name", "address", "modified", "created", "state", "latency"] {
         for order in ["asc", "desc"] {
             let mut path = format!("/assets?sort={sort}&order={order}");
             let mut pages = Vec::new();
@@ -100,6 +102,123 @@ async fn sorted_by_state_trouble_stands_on_top() {
             .nth(1),
         Some("\"host 9\"")
     );
+}
+
+#[tokio::test]
+async fn sorted_by_latency_what_never_answered_stands_last_both_ways() {
+    let a = TestConsole::start().await;
+    many(&a, 5, 1).await;
+    a.sql("update asset set name = concat('host ', asset_id), state = if(asset_id < 4, 'up', 'down')")
+        .await;
+    a.sql("update asset_watch set latency_us = elt(asset_id, 3000, 1000, null, 2000, null), checked_at = utc_timestamp(6)")
+        .await;
+    let names = |query: &'static str| {
+        let a = &a;
+        async move {
+            let page = a.get(&format!("/assets?sort=latency{query}")).await;
+            let names = page.texts("tbody .c-name a");
+            names.concat().replace("host ", "")
+        }
+    };
+    assert_eq!(names("").await, "24135");
+    assert_eq!(names("&order=desc").await, "14253");
+    assert_eq!(names("&after=02000&id=4").await, "135");
+    assert_eq!(names("&before=1&id=3").await, "241");
+    assert_eq!(names("&order=desc&before=1&id=5").await, "142");
+    assert_eq!(names("&state=up").await, "213");
+    assert_eq!(names("&state=down&order=desc").await, "45");
+    assert_eq!(names("&group=1&kind=machine").await, "24135");
+    assert_eq!(names("&state=down&after=02000&id=4").await, "5");
+    assert_eq!(names("&state=down&before=1&id=5").await, "4");
+    assert_eq!(names("&state=down&after=1&id=5").await, "");
+    for odd in [
+        "&after=&id=1",
+        "&after=%C3%A9&id=1",
+        "&before=0x&id=9",
+        "&state=stale",
+        "&state=paused",
+    ] {
+        names(odd).await;
+    }
+    let page = a.get("/assets?sort=latency").await;
+    assert_eq!(
+        page.attrs("th[aria-sort=ascending] a", "href"),
+        ["/assets?sort=latency&order=desc"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_out_of_date_is_found_as_its_row_says_it() {
+    let a = TestConsole::start().await;
+    many(&a, 7, 1).await;
+    a.sql("update asset set name = concat('host ', asset_id), name_key = name, state = 'up'")
+        .await;
+    a.sql("update asset_watch set interval_s = 60, checked_at = utc_timestamp(6) - interval elt(asset_id, 215, 200, 205, 999, 999, 5, 30) second")
+        .await;
+    a.sql("update asset set state = if(asset_id = 4, 'new', 'down') where asset_id in (3, 4)")
+        .await;
+    a.post("/assets/pauses", &[("asset", "5")]).await;
+    a.sql("update asset_watch set due_at = '9000-01-01'").await;
+    // Three intervals and half a minute: 210 s.
+    let all = a.get("/assets").await;
+    let stale = all
+        .texts("td.c-state .state")
+        .iter()
+        .filter(|word| *word == "Out of date")
+        .count();
+    a.sql("update asset_watch set checked_at = checked_at - interval 8 second where asset_id = 3")
+        .await;
+    let names = |query: &'static str| {
+        let a = &a;
+        async move {
+            a.get(&format!("/assets?state=stale{query}"))
+                .await
+                .texts("tbody .c-name a")
+                .concat()
+        }
+    };
+    assert_eq!(stale, 1);
+    for sort in ["", "&sort=address", "&sort=modified", "&sort=created", "&sort=latency"] {
+        assert_eq!(names(sort).await, "host 1host 3", "{sort}");
+    }
+    assert_eq!(names("&sort=state").await, "host 3host 1", "the worst first");
+    assert_eq!(names("&order=desc").await, "host 3host 1");
+    assert_eq!(names("&kind=ssh").await, "");
+    let page = a.get("/assets?state=stale").await;
+    assert_eq!(page.texts("td.c-state .state"), ["Out of date", "Out of date"]);
+    assert_eq!(page.attrs("select[name=state] [selected]", "value"), ["stale"]);
+    assert_eq!(
+        a.get("/assets?state=up").await.texts("tbody .c-name a").concat(),
+        "host 2host 6host 7"
+    );
+    a.post("/assets/checks", &[("scope", "all"), ("back", "/assets?state=stale")])
+        .await;
+    let asked = "select count(*) from asset_watch where due_at <= utc_timestamp(6)";
+    assert_eq!(a.count(asked).await, 2, "and these can be asked for anew");
+    // Of what nobody watches its row says that, and not how old it is.
+    a.sql("delete from cluster_group").await;
+    assert_eq!(names("").await, "");
+}
+
+#[tokio::test]
+async fn a_row_whose_address_another_one_has_says_so() {
+    let a = TestConsole::start().await;
+    for (name, address) in [
+        ("left", "http://10.0.0.1:9100"),
+        ("alone", "http://10.0.0.2:9100"),
+        ("right", "http://10.0.0.1:9100"),
+    ] {
+        added(&a, &machine(name, address)).await;
+    }
+    for sort in ["name", "state", "latency"] {
+        let rows = a.get(&format!("/assets?sort={sort}")).await.texts("tbody th.c-name");
+        let twins: Vec<&str> = { rows.iter() }
+            .filter(|row| row.ends_with("Address twice"))
+            .map(|row| &row[..4])
+            .collect();
+        assert_eq!((rows.len(), twins.len()), (3, 2), "{rows:?}");
+        assert!(!twins.contains(&"alon"));
+    }
 }
 
 #[tokio::test]

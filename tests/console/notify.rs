@@ -39,7 +39,7 @@ impl Got {
 pub(crate) struct Receiver {
     pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
-    answer: Arc<Mutex<Option<String>>>,
+    pub(crate) answer: Arc<Mutex<Option<String>>>,
 }
 
 impl Receiver {
@@ -70,7 +70,7 @@ impl Receiver {
         receiver
     }
 
-    fn answers(&self, status: &str, more: &str, body: &str) {
+    pub(crate) fn answers(&self, status: &str, more: &str, body: &str) {
         *self.answer.lock().unwrap() = Some(http(status, more, body));
     }
 
@@ -136,6 +136,10 @@ pub(crate) async fn tell(app: &App, subject: &str, event: Event, held: u64) {
     notify::post(&mut tx, app, &message).await.unwrap();
     tx.commit().await.unwrap();
 }
+
+/// The pauses after what failed are over.
+pub(crate) const DUE: &str =
+    "update notice set due_at = utc_timestamp(6), claimed_until = null where state = 'waiting'";
 
 /// One step of the loop, and all that it began.
 pub(crate) async fn tick(app: &App) {
@@ -223,7 +227,7 @@ async fn what_fails_is_tried_again_later_and_given_up_after_a_day() {
         assert_eq!(a.count("select tries from notice").await, tries);
         let waits = a.count(pause).await;
         assert!((seconds - 4..=seconds).contains(&waits), "{tries}: {waits}");
-        a.sql("update notice set due_at = utc_timestamp(6)").await;
+        a.sql(DUE).await;
         tick(&a.app).await;
     }
     a.get("/notices").await.shows("Sending fails");
@@ -234,7 +238,7 @@ async fn what_fails_is_tried_again_later_and_given_up_after_a_day() {
     tick(&a.app).await;
     assert_eq!(receiver.take().len(), 0);
     receiver.answers("200 OK", "", "");
-    a.sql("update notice set due_at = utc_timestamp(6)").await;
+    a.sql(DUE).await;
     tick(&a.app).await;
     tick(&a.app).await;
     assert_eq!(receiver.events(), ["down", "up"]);
@@ -250,7 +254,7 @@ async fn what_fails_is_tried_again_later_and_given_up_after_a_day() {
     assert_eq!(shown.texts("tbody .state-red"), ["Failed"]);
     shown.shows("The answer has HTTP status 503");
     receiver.take();
-    a.sql("update notice set due_at = utc_timestamp(6)").await;
+    a.sql(DUE).await;
     tick(&a.app).await;
     assert_eq!(receiver.take().len(), 0);
 }

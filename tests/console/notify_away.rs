@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster::notify::{Lookout, sweep};
+use muster::notify::Lookout;
 use serde_json::Value;
 
 use crate::notify::{Receiver, tick, two, webhook};
@@ -270,11 +270,29 @@ async fn a_restart_in_good_order_is_no_outage_and_one_that_does_not_come_back_is
         .await;
     tick(&a.app).await;
     assert_eq!(told(&receiver), [pair("down", "group/7")], "and not of the cluster");
-    // What was noted of a group that is gone goes, too.
+}
+
+#[tokio::test]
+async fn what_is_removed_is_told_to_those_who_were_told_of_it_and_does_not_stay_down() {
+    let (a, b) = two().await;
+    group(&a, 7, &b).await;
+    let receiver = Receiver::start().await;
+    let page = webhook(&a, "hook", &receiver.url, &[]).await;
+    let of_a = patient(&a).await;
+    b.age(91.0).await;
+    look(&a, &of_a).await;
+    let cluster = format!("cluster/{}", b.id());
+    assert_eq!(told(&receiver), [pair("down", &cluster), pair("down", "group/7")]);
     a.sql("delete from asset where group_id = 7").await;
-    a.sql("delete from asset_group where group_id = 7").await;
-    assert_eq!(sweep(&mut a.conn().await).await.unwrap(), 1);
-    assert_eq!(sweep(&mut a.conn().await).await.unwrap(), 0);
+    let removed = a.post("/groups/7/removal", &[]).await;
+    assert_eq!(removed.status, poem::http::StatusCode::SEE_OTHER);
+    b.set("removed_at = utc_timestamp(6)").await;
+    for _ in 0..2 {
+        look(&a, &of_a).await;
+    }
+    assert_eq!(told(&receiver), [pair("up", &cluster), pair("up", "group/7")]);
+    a.get(&page).await.shows("g7 was removed and is not watched any more");
+    assert_eq!(a.count("select count(*) from outage where subject <> ''").await, 0);
 }
 
 #[tokio::test]

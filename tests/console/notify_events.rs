@@ -273,4 +273,7 @@ async fn a_channel_hears_of_its_group_alone_and_goes_with_it() {
     assert_eq!((all.take().len(), seven.take().len()), (1, 0));
     a.post("/groups/7/removal", &[]).await;
     assert_eq!(a.count("select count(*) from notice_channel").await, 1);
+    let gone = "select count(*) from audit where action = 'notice_remove' and object_name = 'seven'";
+    assert_eq!(a.count(gone).await, 1, "as when it is deleted by hand");
+    a.get("/audit?kind=notice_channel").await.shows("http://127.0.0.1");
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muster::notify::Event;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::rustls;
 
 use crate::notify::{tell, tick};
 use crate::support::free_port;
@@ -285,6 +288,73 @@ async fn saying(bytes: &'static [u8], endless: bool) -> String {
         }
     });
     port
+}
+
+/// Something that speaks TLS, after STARTTLS or from the start, and then says one line without an end. How much it could say.
+async fn flooding(starts_tls: bool) -> (String, String, Arc<AtomicUsize>) {
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![cert.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let said = Arc::new(AtomicUsize::new(0));
+    let counted = said.clone();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if starts_tls {
+                for answer in ["220 hello\r\n", "250-localhost\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if answer != "220 go\r\n" {
+                        assert!(stream.read(&mut [0; 500]).await.unwrap() > 0);
+                    }
+                }
+            }
+            // Somebody may only look whether anybody is there.
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            while stream.write_all(&[b'2'; 16_384]).await.is_ok() {
+                counted.fetch_add(16_384, Ordering::Relaxed);
+            }
+        }
+    });
+    (port, issuer.pem(), said)
+}
+
+#[tokio::test]
+async fn a_mail_server_that_floods_behind_tls_is_left_as_well() {
+    let a = TestConsole::start().await;
+    let smtp = Smtp::start("plain");
+    for (encryption, starts_tls) in [("tls", false), ("start_tls", true)] {
+        let begun = std::time::Instant::now();
+        let (port, authority, said) = flooding(starts_tls).await;
+        a.sql("delete from notice_channel").await;
+        let fields = [("port", port.as_str()), ("authority", authority.as_str())];
+        let page = smtp.channel(&a, encryption, &fields).await;
+        tested(&a, &page).await.shows("No way there");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{encryption}: it was read for long"
+        );
+        // The system takes some that nobody reads.
+        let said = said.load(Ordering::Relaxed);
+        assert!((1..32 * 1024 * 1024).contains(&said), "{encryption}: {said} bytes");
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,9 @@ async fn a_twin_is_new_by_its_name_and_nobody_guesses_whom_a_strange_name_means(
     assert_eq!(counts(&page), ["Refused 1", "Changed 0", "New 0", "Unchanged 1"]);
     page.shows("by the name it is not clear which one is meant. The assets there: left, right, same, same");
     let csv = "kind,name,address\nmachine,b,http://10.0.0.2:9100\nmachine,c,http://10.0.0.2:9100\n";
+    let page = look(&a, csv).await;
+    page.shows("New assets that share their address with another one of their kind, there already or in the file: 2.");
+    assert!(lines(&page)[0].ends_with("Address — another asset of this kind has it as well"));
     import(&a, csv).await.shows("Imported: 2 new, 0 changed.");
     // And one more beside them, although somebody is at its address.
     let csv = format!("{csv}machine,d,http://10.0.0.2:9100\n");

@@ -16,7 +16,8 @@ impl Found {
     pub fn of(claimed: Claimed, report: &Report, (at, took): (Instant, Duration), is_lost: bool) -> Found {
         let fails = matches!(report.outcome, Outcome::Down(_));
         let misses = if fails { claimed.misses.saturating_add(1) } else { 0 };
-        let turn = turn(&claimed, report, misses, is_lost);
+        let (outcome, cpu_over) = judged(&claimed, &report.outcome);
+        let turn = turn(&claimed, (outcome, report.pin.as_ref()), misses, is_lost);
         let is_open = !matches!(claimed.state, State::Down | State::Changed);
         let will_retry = fails && is_open && misses <= claimed.retries;
         Found {
@@ -27,7 +28,10 @@ impl Found {
             misses,
             slow: u8::from(took >= SLOW),
             retry: u8::from(will_retry),
-            facts: facts(&report.facts),
+            facts: facts(&Facts {
+                cpu_over,
+                ..report.facts.clone()
+            }),
             turn,
             about: About {
                 name: claimed.name,
@@ -62,11 +66,27 @@ fn facts(facts: &Facts) -> String {
     }
 }
 
+/// What a check says in view of those before it, and how many in a row found the CPU at its limit. A busy moment is no news:
+/// as with what fails, it counts once as many further checks as there are retries say the same.
+fn judged<'a>(claimed: &Claimed, outcome: &'a Outcome) -> (&'a Outcome, Option<u32>) {
+    if !matches!(outcome, Outcome::Degraded(Reason::Cpu { .. })) {
+        return (outcome, None);
+    }
+    let known = claimed.facts.as_deref().unwrap_or_default();
+    let known: Facts = serde_json::from_str(known).unwrap_or_default();
+    let over = known.cpu_over.unwrap_or_default().saturating_add(1);
+    let is_known = claimed.state == State::Degraded && is_alike(outcome, &claimed.reason);
+    match is_known || over > claimed.retries {
+        true => (outcome, Some(over)),
+        false => (&Outcome::Up, Some(over)),
+    }
+}
+
 /// Another state, another reason or another pin than is written; none while there is nothing new to say.
-fn turn(claimed: &Claimed, report: &Report, misses: u32, is_lost: bool) -> Option<Turn> {
-    let fails = matches!(report.outcome, Outcome::Down(_));
-    let mut state = State::of(&report.outcome);
-    let mut reason = match &report.outcome {
+fn turn(claimed: &Claimed, (outcome, shown): (&Outcome, Option<&String>), misses: u32, is_lost: bool) -> Option<Turn> {
+    let fails = matches!(outcome, Outcome::Down(_));
+    let mut state = State::of(outcome);
+    let mut reason = match outcome {
         Outcome::Up => String::new(),
         Outcome::Degraded(reason) | Outcome::Down(reason) => serde_json::to_string(reason).unwrap_or_default(),
     };
@@ -78,12 +98,12 @@ fn turn(claimed: &Claimed, report: &Report, misses: u32, is_lost: bool) -> Optio
         return None;
     }
     let changes_key = state == State::Changed;
-    let (pin, offered) = match (&report.pin, changes_key) {
+    let (pin, offered) = match (shown, changes_key) {
         (Some(shown), true) => (String::new(), shown.clone()),
         (Some(shown), false) if claimed.pin.is_empty() => (shown.clone(), String::new()),
         _ => (String::new(), String::new()),
     };
-    let is_same = reason == claimed.reason || is_alike(&report.outcome, &claimed.reason);
+    let is_same = reason == claimed.reason || is_alike(outcome, &claimed.reason);
     let is_new = state != claimed.state || !is_same || !pin.is_empty();
     is_new.then(|| Turn {
         id: claimed.asset_id,

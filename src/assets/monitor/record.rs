@@ -1,5 +1,6 @@
 //! Results, changes of state and the messages about them: written together.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mysql_async::{Conn, Transaction, TxOpts};
@@ -8,6 +9,7 @@ use super::queries::{self, Found, Turned};
 use crate::app::App;
 use crate::assets::outcome::Reason;
 use crate::assets::state::State;
+use crate::assets::told::subject;
 use crate::error::{Error, Result, chain};
 use crate::notify::{self, Event, Message, Topic};
 
@@ -38,40 +40,62 @@ pub async fn write(app: &App, conn: &mut Conn, found: &[Found]) -> Result<()> {
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let turned = queries::record(&mut tx, found, &app.install.id).await?;
     if !turned.is_empty() && notify::has_channels(&mut tx).await? {
-        for turn in &turned {
-            if let Some(one) = found.iter().find(|one| one.id == turn.asset_id) {
-                tell(&mut tx, app, turn, one).await?;
-            }
-        }
+        tell(&mut tx, app, &turned, found).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
+/// What is told of one asset besides what it is called.
+struct Change<'a> {
+    found: &'a Found,
+    turned: &'a Turned,
+    subject: String,
+    path: String,
+}
+
 /// One message for an outage, one for its end; likewise of what is degraded.
-async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &Turned, found: &Found) -> Result<()> {
-    let (event, topic, held) = match turned.state {
+async fn tell(tx: &mut Transaction<'_>, app: &App, turned: &[Turned], found: &[Found]) -> Result<()> {
+    let known: HashMap<u32, &Found> = found.iter().map(|one| (one.id, one)).collect();
+    let mut changes = Vec::new();
+    for turned in turned {
+        let Some(found) = known.get(&turned.asset_id).copied() else {
+            continue;
+        };
+        let (subject, path) = (subject(found.id), format!("/assets/{}", found.id));
+        changes.push(Change {
+            found,
+            turned,
+            subject,
+            path,
+        });
+    }
+    let messages: Vec<Message<'_>> = changes.iter().filter_map(message).collect();
+    notify::post_all(tx, app, &messages).await
+}
+
+fn message<'a>(change: &'a Change<'_>) -> Option<Message<'a>> {
+    let (event, topic, held) = match change.turned.state {
         State::Down => (Event::Down, Topic::Asset, Duration::ZERO),
         State::Changed => (Event::Down, Topic::HostKey, Duration::ZERO),
         State::Degraded => (Event::Degraded, Topic::Degraded, SPIKE),
         State::Up => (Event::Up, Topic::Asset, Duration::ZERO),
-        State::Unknown | State::New => return Ok(()),
+        State::Unknown | State::New => return None,
     };
-    let turn = found.turn.as_ref();
+    let (turn, about) = (change.found.turn.as_ref(), &change.found.about);
     let reason: Option<Reason> = turn.and_then(|turn| serde_json::from_str(&turn.reason).ok());
-    let message = Message {
-        subject: &format!("asset/{}", found.id),
+    Some(Message {
+        subject: &change.subject,
         event,
         topic,
-        name: &found.about.name,
-        group_id: Some(found.about.group_id),
+        name: &about.name,
+        group_id: Some(about.group_id),
         is_folded: false,
-        group: &found.about.group,
-        state: turned.state.name(),
+        group: &about.group,
+        state: change.turned.state.name(),
         reason: reason.as_ref().map(Reason::text),
-        since: turned.at,
-        path: &format!("/assets/{}", found.id),
+        since: change.turned.at,
+        path: &change.path,
         held,
-    };
-    notify::post(tx, app, &message).await
+    })
 }

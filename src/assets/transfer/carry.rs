@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, Transaction, TxOpts};
 
-use super::plan::{Deed, Line, PIECE, Plan, Verdict};
+use super::plan::{Deed, Line, Plan, Verdict};
 use crate::app::App;
 use crate::assets::credentials as vault;
 use crate::assets::described::Choices;
@@ -22,7 +22,11 @@ use crate::seal::Key;
 
 /// A browser waits no longer than this; the rest is done by pressing again.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// So many assets of one piece have a line of their own in the trail.
+/// Lines done in one transaction: few, as their assets are kept from everybody else so long.
+const PIECE: usize = 200;
+/// So often a piece is tried whose assets somebody else holds.
+const TRIES: usize = 3;
+/// So many assets of one import have a line of their own in the trail.
 const MOST_TOLD: usize = 200;
 
 /// What was done.
@@ -46,6 +50,8 @@ struct Work<'a> {
     groups: HashMap<String, u32>,
     /// Assets that were made.
     new: HashSet<u32>,
+    /// Each asset has a line of its own in the trail.
+    tells_each: bool,
 }
 
 /// # Errors
@@ -57,6 +63,11 @@ pub async fn carry_out(
     plan: &Plan,
 ) -> Result<Done> {
     let began = Instant::now();
+    let concerned: Vec<(&Line, &Deed)> = plan
+        .lines
+        .iter()
+        .filter_map(|line| Some((line, line.verdict.deed()?)))
+        .collect();
     let mut work = Work {
         app,
         viewer,
@@ -64,19 +75,15 @@ pub async fn carry_out(
         actor: viewer.actor(app),
         groups: HashMap::new(),
         new: HashSet::new(),
+        tells_each: concerned.len() <= MOST_TOLD,
     };
     let (mut done, mut last) = (Done::default(), 0);
-    let concerned: Vec<(&Line, &Deed)> = plan
-        .lines
-        .iter()
-        .filter_map(|line| Some((line, line.verdict.deed()?)))
-        .collect();
     for piece in concerned.chunks(PIECE) {
         if began.elapsed() > PATIENCE {
             done.stopped_after = Some(last);
             break;
         }
-        work.piece(conn, piece).await?;
+        work.piece_in_time(conn, piece).await?;
         let new = piece
             .iter()
             .filter(|(line, _)| matches!(line.verdict, Verdict::New(_)))
@@ -94,6 +101,17 @@ pub async fn carry_out(
 }
 
 impl Work<'_> {
+    /// A piece, which nothing was done of while somebody else holds the same assets: then once more.
+    async fn piece_in_time(&mut self, conn: &mut Conn, piece: &[(&Line, &Deed)]) -> Result<()> {
+        for _ in 1..TRIES {
+            match self.piece(conn, piece).await {
+                Err(error) if error.is_contention() => {}
+                done => return done,
+            }
+        }
+        self.piece(conn, piece).await
+    }
+
     async fn piece(&mut self, conn: &mut Conn, piece: &[(&Line, &Deed)]) -> Result<()> {
         let mut tx = conn.start_transaction(TxOpts::default()).await?;
         // The key's row first, as everybody does who seals something.
@@ -104,6 +122,13 @@ impl Work<'_> {
         };
         // One import of a person at a time: whoever presses twice does not get everything twice.
         users::locked(&mut tx, &self.viewer.account_id).await?;
+        // All in the order of their ids, as everybody does who holds several, whatever the order of the lines.
+        let mut piece = piece.to_vec();
+        let id = |deed: &Deed| deed.saved.as_ref().map(|saved| saved.row.asset_id);
+        piece.sort_by_key(|(_, deed)| id(deed).unwrap_or(u32::MAX));
+        let ids: Vec<u32> = piece.iter().filter_map(|(_, deed)| id(deed)).collect();
+        queries::lock(&mut tx, &ids).await?;
+        let piece = piece.as_slice();
         self.nobody_was_first(&mut tx, piece).await?;
         let made = self.make_groups(&mut tx, piece).await?;
         let (mut entries, mut pauses, mut new) = (Vec::new(), [Vec::new(), Vec::new()], Vec::new());
@@ -193,14 +218,14 @@ impl Work<'_> {
         ))
     }
 
-    /// A line for each of a few, one line for all of many.
+    /// A line for each of a few, one line for a piece of many.
     async fn record(
         &self,
         tx: &mut Transaction<'_>,
         piece: &[(&Line, &Deed)],
         entries: Vec<audit::Entry>,
     ) -> Result<()> {
-        if piece.len() <= MOST_TOLD {
+        if self.tells_each {
             for entry in entries {
                 audit::record(tx, &entry).await?;
             }

@@ -46,7 +46,7 @@ struct Shown<'a> {
     line: &'a Line,
     colour: &'static str,
     word: &'static str,
-    why: Vec<(Text, Option<&'a Text>)>,
+    why: Vec<(Text, Option<Text>)>,
 }
 
 /// `GET /assets/import`
@@ -126,6 +126,13 @@ impl Import {
         self.lines().iter().filter(|line| line.verdict.deed().is_some()).count()
     }
 
+    /// How many new ones are not alone at their address, if any.
+    fn shared(&self) -> Option<Text> {
+        let deeds = self.lines().iter().filter_map(|line| line.verdict.deed());
+        let count = deeds.filter(|deed| deed.shares).count();
+        (count > 0).then(|| Text::new("transfer.shared").with("count", count))
+    }
+
     fn lines(&self) -> &[Line] {
         self.plan.as_ref().map_or(&[], |plan| &plan.lines)
     }
@@ -175,8 +182,12 @@ impl Shown<'_> {
             colour: COLOURS[rank],
             word: WORDS[rank],
             why: match &line.verdict {
-                Verdict::Refused(why) => why.iter().map(|(column, why)| (column.clone(), Some(why))).collect(),
+                Verdict::Refused(why) => why
+                    .iter()
+                    .map(|(column, why)| (column.clone(), Some(why.clone())))
+                    .collect(),
                 Verdict::Changed(columns, _) => columns.iter().map(|column| (label(column), None)).collect(),
+                Verdict::New(deed) if deed.shares => vec![(label("address"), Some(Text::new("transfer.shares")))],
                 Verdict::New(_) | Verdict::Unchanged => Vec::new(),
             },
         }

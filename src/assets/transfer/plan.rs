@@ -17,8 +17,8 @@ use crate::groups::{name_key, name_mistake};
 use crate::i18n::Text;
 use crate::web::{Form, Mistakes};
 
-/// Lines that are looked up in the database together, and changed in one transaction.
-pub const PIECE: usize = 500;
+/// Lines that are looked up in the database together.
+const PIECE: usize = 500;
 /// Of several assets at one address so many are named.
 const MOST_NAMED: usize = 5;
 
@@ -57,6 +57,8 @@ pub struct Deed {
     pub said: Said,
     /// For a new one, who else was at its address when it was judged.
     pub beside: Vec<u32>,
+    /// A new one that is not alone at its address, be the other one saved or another line.
+    pub shares: bool,
     /// The name of a group that has to be made first.
     pub group: Option<String>,
     /// Pause it, or resume it.
@@ -86,6 +88,10 @@ pub async fn make(conn: &mut Conn, choices: &Choices, (bytes, table): (&[u8], &T
             let saved = { place.as_ref() }.and_then(|place| known.get(place));
             let saved = saved.map_or(&[] as &[Saved], Vec::as_slice);
             let meant = { place.as_ref() }.map_or(Meant::New, |place| all.meant(place, cells.number, saved));
+            let mut verdict = judged(choices, cells, (saved, meant))?;
+            if let Verdict::New(deed) = &mut verdict {
+                deed.shares = !saved.is_empty() || place.as_ref().is_some_and(|place| all.are_several(place));
+            }
             lines.push(Line {
                 number: cells.number,
                 // In a line that is shifted, anything may stand in its place.
@@ -94,7 +100,7 @@ pub async fn make(conn: &mut Conn, choices: &Choices, (bytes, table): (&[u8], &T
                 } else {
                     cells.of("name").chars().take(60).collect()
                 },
-                verdict: judged(choices, cells, (saved, meant))?,
+                verdict,
             });
         }
     }
@@ -190,6 +196,7 @@ fn judged(choices: &Choices, cells: &Cells, (there, meant): (&[Saved], Meant)) -
             Some(_) => Vec::new(),
             None => there.iter().map(|saved| saved.row.asset_id).collect(),
         },
+        shares: false,
         said,
         group,
         pause: pause.filter(|wanted| *wanted != is_paused),

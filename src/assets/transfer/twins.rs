@@ -41,6 +41,10 @@ impl Lines {
         all
     }
 
+    pub fn are_several(&self, place: &Place) -> bool {
+        self.0.get(place).is_some_and(|lines| lines.len() > 1)
+    }
+
     /// What a line means beside the others of its place; `saved` in the order of their ids.
     pub fn meant(&self, place: &Place, number: u64, saved: &[Saved]) -> Meant {
         let names: Vec<&str> = saved.iter().map(|saved| saved.row.name_key.as_str()).collect();

@@ -5,6 +5,7 @@ mod queries;
 
 use std::time::{Duration, Instant};
 
+use chrono::NaiveDateTime;
 use mysql_async::{Conn, TxOpts};
 use uuid::Uuid;
 
@@ -17,7 +18,6 @@ use crate::error::Result;
 use crate::groups::{self, Group};
 use crate::i18n::Text;
 use crate::liveness::{Sight, State, offline_after};
-pub use queries::sweep;
 use queries::{End, Seen};
 
 /// Of so many groups at once, as when a server goes, each is told of by itself.
@@ -44,6 +44,9 @@ impl Lookout {
             return Ok(());
         }
         let looked_s = self.0.looked(now).as_secs();
+        for (subject, at) in queries::removed(&mut conn).await? {
+            tell_removed(&mut conn, app, (&subject, at)).await?;
+        }
         for cluster in queries::clusters(&mut conn, looked_s).await? {
             tell_cluster(&mut conn, app, &cluster).await?;
         }
@@ -93,6 +96,39 @@ async fn tell_cluster(conn: &mut Conn, app: &App, seen: &Seen) -> Result<()> {
         false => queries::begin(&mut tx, message.subject, "").await?,
     };
     if is_first {
+        post(&mut tx, app, &message).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// It is not there any more, and whoever was told of it is told so.
+async fn tell_removed(conn: &mut Conn, app: &App, (subject, at): (&str, NaiveDateTime)) -> Result<()> {
+    let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    let ended = match queries::end(&mut tx, subject).await? {
+        End::Told => Vec::new(),
+        End::Alone => vec![subject.to_owned()],
+        End::Last(told_as) => vec![subject.to_owned(), told_as],
+    };
+    for subject in ended {
+        let Some(name) = told_name(&mut tx, &subject).await? else {
+            continue;
+        };
+        let is_cluster = subject.starts_with("cluster/");
+        let message = Message {
+            subject: &subject,
+            event: Event::Removed,
+            topic: if is_cluster { Topic::Cluster } else { Topic::Group },
+            name: &name,
+            group_id: None,
+            is_folded: false,
+            group: "",
+            state: Text::new("notify.removed"),
+            reason: None,
+            since: at,
+            path: if is_cluster { "/clusters" } else { "/groups" },
+            held: Duration::ZERO,
+        };
         post(&mut tx, app, &message).await?;
     }
     tx.commit().await?;

@@ -164,15 +164,16 @@ pub async fn end(tx: &mut Transaction<'_>, subject: &str) -> mysql_async::Result
     })
 }
 
-/// Drops what was noted of groups that are gone.
+/// Subjects of clusters that were removed and of groups that are gone, and the database's time.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn sweep(conn: &mut Conn) -> mysql_async::Result<u64> {
-    conn.query_drop(
-        "delete from outage where subject like 'group/%' \
-         and cast(if(subject like 'group/%', substr(subject, 7), '0') as unsigned) not in (select group_id from asset_group)",
-    )
-    .await?;
-    Ok(conn.affected_rows())
+pub async fn removed(conn: &mut Conn) -> mysql_async::Result<Vec<(String, NaiveDateTime)>> {
+    conn.query(format!(
+        "select o.subject, utc_timestamp(6) from outage o where o.subject like 'cluster/%' and not exists (select 1 from cluster c \
+         where c.install_id = substr(o.subject, 9) and c.removed_at is null) \
+         or o.subject like 'group/%' and cast(if(o.subject like 'group/%', substr(o.subject, 7), '0') as unsigned) \
+         not in (select group_id from asset_group) limit {MOST}"
+    ))
+    .await
 }

@@ -30,7 +30,7 @@ bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox")
     @cargo bench --locked --bench bench -- "$@"
 
 # Harm real servers in every way and check what must hold; names choose some, "--soak MINUTES" mixes faults at random.
-faults *ARGS: _rust (_need "compiler" "mariadb" "faketime")
+faults *ARGS: _rust (_need "compiler" "mariadb" "faketime" "galera")
     @cargo test --locked --test faults -- --all "$@"
 
 # Check the lints alone.
@@ -79,6 +79,10 @@ _need +PARTS:
         nginx) set -- nginx ;;
         node_exporter) set -- prometheus-node-exporter ;;
         faketime) set -- faketime ;;
+        galera)
+            set -- rsync wsrep_sst_rsync
+            [ -e /usr/lib/galera/libgalera_smm.so ] || echo galera
+            ;;
         blackbox) set -- prometheus-blackbox-exporter ;;
         podman) set -- podman ;;
         smtp)
@@ -121,6 +125,8 @@ _need +PARTS:
         *:blackbox) echo prometheus-blackbox-exporter ;;
         apk:faketime | dnf:faketime | pacman:faketime) echo libfaketime ;;
         *:faketime) echo faketime ;;
+        apt-get:galera) echo galera-4 mariadb-server rsync ;;
+        *:galera) echo galera rsync ;;
         *:podman) echo podman ;;
         *:smtp) echo python3-aiosmtpd ;;
         *:sshd) echo openssh ;;

@@ -15,6 +15,7 @@ use crate::clusters::check;
 use crate::clusters::conflict::Watch;
 use crate::clusters::roll;
 use crate::clusters::transitions::Observer;
+use crate::db::nodes;
 use crate::error::{Error, Result};
 use crate::people::setup::Announcer;
 use crate::people::{audit, password, sessions, sign_in, users};
@@ -69,6 +70,12 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         |app| async move { check::tick(&app).await },
     ));
     tell(&mut tasks, app, stop);
+    if app.db.nodes().are_several() {
+        let always = (app.clone(), "nodes of the database", When::Always);
+        tasks.spawn(periodic::run(always, nodes::PERIOD, stop.clone(), |app| async move {
+            app.db.nodes().look().await
+        }));
+    }
     let watcher = Arc::new(Watcher::default());
     tasks.spawn(periodic::run(
         (app.clone(), "settings", When::Always),

@@ -34,6 +34,8 @@ const LAST_WORD: Duration = Duration::from_millis(1500);
 pub struct Heart {
     pub(super) app: App,
     conn: Option<Conn>,
+    /// Of the database, which the connection leads to.
+    node: usize,
     pub(super) stage: Stage,
     /// How long the last beat that landed took, in milliseconds.
     took_ms: f64,
@@ -64,6 +66,7 @@ impl Heart {
         Heart {
             app,
             conn: None,
+            node: 0,
             stage: Stage::Opening,
             took_ms: 0.0,
             written,
@@ -121,7 +124,14 @@ impl Heart {
             self.stage = Stage::Registering;
         }
         let limit = self.interval() / 2;
-        match timeout(limit, self.step()).await {
+        let app = self.app.clone();
+        let step = async {
+            tokio::select! {
+                done = self.step() => done,
+                error = app.db.nodes().left() => Err(error),
+            }
+        };
+        match timeout(limit, step).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 self.conn = None;
@@ -135,8 +145,10 @@ impl Heart {
     }
 
     async fn step(&mut self) -> Result<()> {
-        if self.conn.is_none() {
+        // All servers use the same node, so that they see each other's writes at once.
+        if self.conn.is_none() || self.node != self.app.db.nodes().current() {
             self.conn = Some(self.app.db.own_conn().await?);
+            self.node = self.app.db.nodes().current();
         }
         // Somebody asked for it on our own pages.
         if matches!(self.stage, Stage::Removed) && self.is_starting() {

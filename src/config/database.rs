@@ -25,6 +25,8 @@ pub enum Tls {
 pub struct Database {
     pub host: String,
     pub port: u16,
+    /// Further nodes of the same database, host and port, in the order in which they are tried.
+    pub others: Vec<(String, u16)>,
     /// A unix socket instead of host and port.
     pub socket: Option<String>,
     pub name: String,
@@ -35,6 +37,14 @@ pub struct Database {
     pub authority: Option<PathBuf>,
 }
 
+impl Database {
+    /// Hosts and ports of all its nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, u16)> {
+        let others = self.others.iter().map(|(host, port)| (host.as_str(), *port));
+        std::iter::once((self.host.as_str(), self.port)).chain(others)
+    }
+}
+
 /// Never prints the password.
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,12 +52,15 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// `user@host:port/name`, for messages.
+/// `user@host:port/name`, with all nodes, for messages.
 impl std::fmt::Display for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.socket {
             Some(socket) => write!(f, "{}@{socket}/{}", self.user, self.name),
-            None => write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.name),
+            None => {
+                let nodes: Vec<String> = self.nodes().map(|(host, port)| format!("{host}:{port}")).collect();
+                write!(f, "{}@{}/{}", self.user, nodes.join(","), self.name)
+            }
         }
     }
 }
@@ -82,7 +95,8 @@ fn parse(found: &Found) -> Result<Database> {
     if address.starts_with("h2:") || address.starts_with("postgresql:") {
         return Err(found.wrong("config.allowed.db_kind"));
     }
-    let url = Url::parse(address).map_err(|_| wrong())?;
+    let (address, others) = split_nodes(address).ok_or_else(wrong)?;
+    let url = Url::parse(&address).map_err(|_| wrong())?;
     let name = url.path().trim_start_matches('/');
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-$".contains(&b);
     let known_name = (1..=64).contains(&name.len()) && name.bytes().all(plain);
@@ -98,6 +112,7 @@ fn parse(found: &Found) -> Result<Database> {
     Ok(Database {
         host: url.host_str().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned(),
         port: url.port().unwrap_or(3306),
+        others,
         socket: option(&["socket", "localSocket"]),
         name: name.to_owned(),
         user: decode(url.username())?,
@@ -105,6 +120,30 @@ fn parse(found: &Found) -> Result<Database> {
         tls: tls(option(&["sslMode", "ssl-mode"]), option(&["useSSL"])).ok_or_else(wrong)?,
         authority: option(&["serverSslCert", "sslCa"]).map(PathBuf::from),
     })
+}
+
+/// An address with its first node only, and the others; the JDBC drivers' words for how to choose among them are dropped.
+fn split_nodes(address: &str) -> Option<(String, Vec<(String, u16)>)> {
+    let (scheme, rest) = address.split_once("//")?;
+    let scheme = ["sequential:", "loadbalance:", "replication:"]
+        .iter()
+        .fold(scheme.to_owned(), |scheme, word| scheme.replace(word, ""));
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (user, nodes) = match authority.rsplit_once('@') {
+        Some((user, nodes)) => (format!("{user}@"), nodes),
+        None => (String::new(), authority),
+    };
+    let mut nodes = nodes.split(',');
+    let first = nodes.next()?;
+    let parse = |node: &str| {
+        let url = Url::parse(&format!("mysql://{node}")).ok()?;
+        let is_bare = url.username().is_empty() && url.path().trim_matches('/').is_empty();
+        let host = url.host_str().filter(|host| is_bare && !host.is_empty())?;
+        Some((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(3306)))
+    };
+    let others: Option<Vec<_>> = nodes.map(parse).collect();
+    Some((format!("{scheme}//{user}{first}{path}"), others?))
 }
 
 /// The modes of MySQL's and MariaDB's JDBC drivers. `PREFERRED` would fall back to plain text silently, so it is

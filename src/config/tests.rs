@@ -198,6 +198,12 @@ fn both_forms_of_a_database_address_are_read() {
     assert_eq!(jdbc.to_string(), "jpom@db.example:3307/jpom");
     assert_eq!((jdbc.password.as_str(), jdbc.tls), ("s3:cret", Tls::Off));
     assert_eq!(database("mysql://db/jpom").port, 3306);
+    let nodes = database("jdbc:mariadb:sequential://a.example:3307,b.example,[::1]:3308/jpom?sslMode=trust");
+    assert_eq!(nodes.to_string(), "jpom@a.example:3307,b.example:3306,::1:3308/jpom");
+    assert_eq!(nodes.tls, Tls::Unverified);
+    let nodes = database("mysql://u:p%40,x@a,b:3307/jpom");
+    assert_eq!(nodes.host, "a");
+    assert_eq!(nodes.others, [("b".to_owned(), 3307)]);
     assert_eq!(database("jdbc:mariadb://[::1]/jpom?sslMode=verify-full").tls, Tls::Full);
     assert_eq!(database("jdbc:mysql://db/jpom?sslMode=VERIFY_CA").tls, Tls::Authority);
     let own = read("jpom.db.url: mysql://me:p%40ss@db/jpom", &[])
@@ -209,6 +215,9 @@ fn both_forms_of_a_database_address_are_read() {
 
 #[test]
 fn databases_we_cannot_use_are_refused_without_their_password() {
+    for wrong in ["mysql://a,/jpom", "mysql://a,b:x/jpom"] {
+        refused(&format!("jpom.db.url: {wrong}"), &["jpom.db.url", "mysql://"]);
+    }
     refused("jpom.db.url: jdbc:h2:file:/jpom/db/Server", &["jpom.db.url", "MySQL"]);
     refused("jpom.db.url: mysql://db", &["jpom.db.url", "mysql://"]);
     refused("jpom.db.url: mysql://db/jpom", &["jpom.db.user-name"]);

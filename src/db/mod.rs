@@ -2,12 +2,16 @@
 
 pub mod embedded;
 pub mod migrations;
+pub mod nodes;
 pub mod shared;
 mod word;
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
 use tokio::time::timeout;
@@ -17,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install;
 use embedded::{Keeper, Options};
+use nodes::Nodes;
 pub(crate) use word::word;
 
 /// How long a page waits for a connection before it answers 503.
@@ -56,8 +61,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 0);
 
 #[derive(Debug, Clone)]
 pub struct Db {
-    pool: Pool,
-    opts: Opts,
+    nodes: Arc<Nodes>,
     /// `user@host:port/name`, for messages.
     pub place: String,
 }
@@ -110,12 +114,18 @@ pub async fn open_beside(config: &Config) -> Result<(Db, Option<Keeper>)> {
 impl Db {
     /// Prepares the pool; connects to nothing yet.
     pub fn new(database: &Database) -> Db {
-        let opts = opts(database);
+        let nodes = database
+            .nodes()
+            .map(|(host, port)| (format!("{host}:{port}"), opts(database, host, port)));
         Db {
-            pool: Pool::new(opts.clone()),
-            opts,
+            nodes: Arc::new(Nodes::new(nodes.collect())),
             place: database.to_string(),
         }
+    }
+
+    /// Its nodes: one of them is in use.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// A connection of the pool.
@@ -123,7 +133,7 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] after 3 s without one.
     pub async fn conn(&self) -> Result<Conn> {
-        match timeout(CHECKOUT, self.pool.get_conn()).await {
+        match timeout(CHECKOUT, self.nodes.pool().get_conn()).await {
             Ok(conn) => Ok(conn?),
             Err(_) => Err(Error::timed_out("no connection within 3 s")),
         }
@@ -134,7 +144,7 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] after 5 s, [`Error::Invalid`] when the database turns us away for good.
     pub async fn own_conn(&self) -> Result<Conn> {
-        match timeout(CONNECT, Conn::new(self.opts.clone())).await {
+        match timeout(CONNECT, self.nodes.connect()).await {
             Ok(conn) => conn.map_err(|error| self.refusal(error)),
             Err(_) => Err(Error::timed_out("no answer to the connection within 5 s")),
         }
@@ -191,8 +201,8 @@ impl Db {
             1251 | 2059 => "db.plugin",
             _ => return error.into(),
         };
-        let name = self.opts.db_name().unwrap_or_default();
-        let user = self.opts.user().unwrap_or_default();
+        let name = self.nodes.opts().db_name().unwrap_or_default();
+        let user = self.nodes.opts().user().unwrap_or_default();
         Error::Invalid(
             Text::new(key)
                 .with("place", &self.place)
@@ -204,21 +214,26 @@ impl Db {
 
     /// Connections of the pool: open ones, and the idle ones among them.
     pub fn pool_sizes(&self) -> (i64, i64) {
-        let metrics = self.pool.metrics();
-        let count = |gauge: &std::sync::atomic::AtomicUsize| {
-            i64::try_from(gauge.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(i64::MAX)
-        };
-        (count(&metrics.connection_count), count(&metrics.connections_in_pool))
+        let (mut open, mut idle) = (0, 0);
+        for metrics in self.nodes.pools().map(Pool::metrics) {
+            open += metrics.connection_count.load(Ordering::Relaxed);
+            idle += metrics.connections_in_pool.load(Ordering::Relaxed);
+        }
+        (
+            i64::try_from(open).unwrap_or(i64::MAX),
+            i64::try_from(idle).unwrap_or(i64::MAX),
+        )
     }
 
     /// Closes the pool; connections still checked out are closed when they come back. A database that hangs is not
     /// waited for.
     pub async fn close(self) {
-        let _ = timeout(GOODBYE, self.pool.disconnect()).await;
+        let closing = self.nodes.pools().map(|pool| pool.clone().disconnect());
+        let _ = timeout(GOODBYE, join_all(closing)).await;
     }
 }
 
-fn opts(database: &Database) -> Opts {
+fn opts(database: &Database, host: &str, port: u16) -> Opts {
     let pool = PoolOpts::new()
         .with_constraints(PoolConstraints::new(0, MOST_CONNECTIONS).unwrap_or_default())
         // Every checkout would cost a round trip; SESSION is set once per connection instead.
@@ -232,8 +247,8 @@ fn opts(database: &Database) -> Opts {
             .with_danger_skip_domain_validation(database.tls != Tls::Full)
     });
     OptsBuilder::default()
-        .ip_or_hostname(database.host.clone())
-        .tcp_port(database.port)
+        .ip_or_hostname(host)
+        .tcp_port(port)
         .socket(database.socket.clone())
         .prefer_socket(false)
         .user(Some(database.user.clone()))

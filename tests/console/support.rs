@@ -138,14 +138,10 @@ impl TestDatabase {
 
 pub(crate) fn url(database: &Database) -> String {
     let Database {
-        user,
-        password,
-        host,
-        port,
-        name,
-        ..
+        user, password, name, ..
     } = database;
-    format!("mysql://{user}:{password}@{host}:{port}/{name}")
+    let nodes: Vec<String> = database.nodes().map(|(host, port)| format!("{host}:{port}")).collect();
+    format!("mysql://{user}:{password}@{}/{name}", nodes.join(","))
 }
 
 pub(crate) struct TestConsole {

@@ -8,6 +8,7 @@
 mod cases;
 mod checker;
 mod door;
+mod galera;
 mod history;
 mod server;
 mod soak;

@@ -43,8 +43,12 @@ impl Drop for Server {
 impl Server {
     /// One that was not started yet.
     pub(crate) async fn new(database: &Database, cluster_id: String) -> Server {
-        let (mut door, behind) = Door::to(database, free_port());
-        door.open(database).await;
+        let (mut door, mut behind) = Door::to(database, free_port());
+        match database.others.is_empty() {
+            true => door.open(database).await,
+            // A database of several nodes is reached without a door.
+            false => behind = database.clone(),
+        }
         Server {
             data: TempDir::new().unwrap(),
             port: free_port(),
@@ -165,17 +169,27 @@ impl Server {
 /// An answer and how long it took; none when there was none.
 pub(crate) async fn page(port: u16, path: &str) -> Option<(Duration, String)> {
     let began = Instant::now();
+    let answer = ask(port, &format!("GET {path} HTTP/1.1\r\nHX-Request: true\r\n"), "").await?;
+    Some((began.elapsed(), answer))
+}
+
+/// The answer to a form without scripts.
+pub(crate) async fn post(port: u16, path: &str, fields: &str) -> Option<String> {
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let head = format!("POST {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {}\r\n", fields.len());
+    ask(port, &head, fields).await
+}
+
+async fn ask(port: u16, head: &str, body: &str) -> Option<String> {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en\r\nHX-Request: true\r\nAuthorization: Bearer {TOKEN}\r\n\
-             Connection: close\r\n\r\n"
+            "{head}Host: localhost\r\nAccept-Language: en\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    let answer = timeout(PAGE, ask).await.ok()?.ok()?;
-    Some((began.elapsed(), answer))
+    timeout(PAGE, ask).await.ok()?.ok()
 }

@@ -16,7 +16,7 @@ use scraper::{Html, Selector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::checker::{Allowed, INTERVAL, judge};
 use crate::history::{History, Row, Said, Turn};
@@ -25,6 +25,8 @@ use crate::support::{PASSWORD, TOKEN, TestDatabase, let_in};
 
 const ASSETS: u32 = 4;
 const METRICS: &str = "node_boot_time_seconds 1\nnode_time_seconds 100\n";
+/// An observer whose database says nothing for so long looks elsewhere.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks of an observer.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -44,22 +46,31 @@ pub(crate) struct World {
     furniture: String,
 }
 
+/// How a server of a world is started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Start {
+    /// What goes before the program.
+    pub(crate) wrapper: Vec<String>,
+    /// Of a database of several nodes the one that it names first.
+    pub(crate) first_node: usize,
+}
+
 impl World {
     /// On a database of its own of the server that all cases share.
     pub(crate) async fn start(servers: usize) -> World {
         let database = TestDatabase::new().await.database;
-        let doors = vec![Vec::new(); servers];
-        World::on(&database, doors).await
+        World::on(&database, vec![Start::default(); servers]).await
     }
 
-    /// As many servers as there are wrappers.
-    pub(crate) async fn on(database: &Database, wrappers: Vec<Vec<String>>) -> World {
+    /// As many servers as there are starts.
+    pub(crate) async fn on(database: &Database, starts: Vec<Start>) -> World {
         let plain = plain_user(database).await;
         let history = History::new();
         let mut servers = Vec::new();
-        for (number, wrapper) in wrappers.into_iter().enumerate() {
-            let mut server = Server::new(&plain, format!("S{number}")).await;
-            server.wrapper = wrapper;
+        for (number, start) in starts.into_iter().enumerate() {
+            let behind = turned(&plain, start.first_node);
+            let mut server = Server::new(&behind, format!("S{number}")).await;
+            server.wrapper = start.wrapper;
             server.start();
             // One after the other: the first gets the group.
             server.ready().await;
@@ -164,7 +175,7 @@ impl World {
             // It comes again after a database that went away.
             loop {
                 if let Ok(mut conn) = db.own_conn().await {
-                    while glance(&mut conn, &history, &ids, &mut checked).await.is_ok() {
+                    while let Ok(Ok(())) = timeout(PATIENCE, glance(&mut conn, &history, &ids, &mut checked)).await {
                         sleep(GLANCE).await;
                     }
                 }
@@ -290,6 +301,19 @@ async fn plain_user(database: &Database) -> Database {
     Database {
         user,
         password: PLAIN.to_owned(),
+        ..database.clone()
+    }
+}
+
+/// The same database with another node in front.
+pub(crate) fn turned(database: &Database, first: usize) -> Database {
+    let mut nodes: Vec<(String, u16)> = database.nodes().map(|(host, port)| (host.to_owned(), port)).collect();
+    nodes.rotate_left(first);
+    let (host, port) = nodes.remove(0);
+    Database {
+        host,
+        port,
+        others: nodes,
         ..database.clone()
     }
 }

@@ -74,6 +74,8 @@ struct Running {
     receiver: mpsc::UnboundedReceiver<Done>,
     /// Of its own: pages must not keep the watch waiting.
     conn: Option<Conn>,
+    /// Of the database, which the connection leads to.
+    node: usize,
     /// Results that could not be written yet.
     waiting: Vec<Found>,
     /// How many of them are written at once: fewer while that takes too long.
@@ -101,6 +103,7 @@ impl Default for Monitor {
             state: tokio::sync::Mutex::new(Running {
                 receiver,
                 conn: None,
+                node: 0,
                 waiting: Vec::new(),
                 piece: PIECE,
                 is_writing: false,
@@ -137,7 +140,10 @@ impl Monitor {
         }
         let done = match within(running.connected(app)).await {
             Ok(mut conn) => {
-                let done = self.step(app, &mut running, &mut conn).await;
+                let done = tokio::select! {
+                    done = self.step(app, &mut running, &mut conn) => done,
+                    error = app.db.nodes().left() => Err(error),
+                };
                 if !matches!(done, Err(Error::Unavailable(_))) {
                     running.conn = Some(conn);
                 }
@@ -289,10 +295,12 @@ fn last_ticks(claimed: &Claimed) -> Option<[f64; 2]> {
 impl Running {
     /// The connection of the last step, or a new one. Others' locks are not waited for for long.
     async fn connected(&mut self, app: &App) -> Result<Conn> {
-        if let Some(conn) = self.conn.take() {
+        let former = self.conn.take();
+        if let Some(conn) = former.filter(|_| self.node == app.db.nodes().current()) {
             return Ok(conn);
         }
         let mut conn = app.db.own_conn().await?;
+        self.node = app.db.nodes().current();
         conn.query_drop("set session innodb_lock_wait_timeout = 1").await?;
         Ok(conn)
     }

@@ -127,7 +127,7 @@ impl Embedded {
                     .with("log", log.display());
                 return Err(Error::Invalid(text.with("last", last_error(&log))));
             }
-            if let Ok(conn) = timeout(Duration::from_secs(1), Conn::new(db.opts.clone()))
+            if let Ok(conn) = timeout(Duration::from_secs(1), Conn::new(db.nodes().opts().clone()))
                 .await
                 .unwrap_or_else(|_| Err(mysql_async::Error::Other("no answer within 1 s".into())))
             {
@@ -199,6 +199,7 @@ fn database(dir: &Path, port: Option<u16>, password: &str) -> Database {
     Database {
         host: "127.0.0.1".to_owned(),
         port: port.unwrap_or(0),
+        others: Vec::new(),
         socket: port.is_none().then_some(socket),
         name: NAME.to_owned(),
         user: NAME.to_owned(),

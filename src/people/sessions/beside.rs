@@ -69,7 +69,11 @@ pub async fn beside(
         return Ok(next.get_response(req).await);
     };
     let hx = Hx::of(&req);
-    let (found, answer) = tokio::join!(timeout(LOOK, look(&app, &people, &shown)), next.get_response(req));
+    let both = async { tokio::join!(timeout(LOOK, look(&app, &people, &shown)), next.get_response(req)) };
+    let (found, answer) = tokio::select! {
+        both = both => both,
+        error = app.db.nodes().left() => return Ok(page::refusal(&hx, &error.into(), true)?),
+    };
     let refusal = match found {
         Ok(Ok(found)) => {
             let may = found

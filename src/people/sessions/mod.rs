@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mysql_async::Transaction;
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use crate::error::{Error, Result, chain};
 use crate::liveness::State;
 use crate::web::guard::bearer;
 use crate::web::layout::Reader;
+use crate::web::{Hx, page};
 use queries::{Holder, Origin};
 use shown::{FORM_COOKIE, SessionCookie, Shown};
 
@@ -140,7 +141,11 @@ pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Resu
             Err(_) => drop(req.extensions_mut().insert(Unknown("no answer within 5 s".into()))),
         }
     }
-    let mut answer = next.get_response(req).await;
+    let (hx, is_get) = (Hx::of(&req), req.method() == Method::GET);
+    let mut answer = tokio::select! {
+        answer = next.get_response(req) => answer,
+        error = app.db.nodes().left() => page::refusal(&hx, &error.into(), is_get)?,
+    };
     if let Some(cookie) = form_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -165,8 +170,17 @@ pub async fn shown_role(app: &App, req: &Request) -> Result<Option<Role>> {
     Ok(Some(holder.account_role.min(holder.token_role)))
 }
 
-/// What the database says of whoever shows this.
+/// What the database says of whoever shows this; when another of its nodes is used meanwhile, that one is asked.
 async fn look(app: &App, people: &People, shown: &Shown) -> Result<Found> {
+    loop {
+        tokio::select! {
+            found = ask(app, people, shown) => return found,
+            _ = app.db.nodes().left() => {}
+        }
+    }
+}
+
+async fn ask(app: &App, people: &People, shown: &Shown) -> Result<Found> {
     let mut found = match &shown.token {
         Some(hash) => by_token(app, hash).await?,
         None => by_session(app, people, shown.hashes()).await?,

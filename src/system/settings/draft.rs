@@ -85,10 +85,17 @@ fn sends_password_elsewhere(app: &App, typed: &str, former: &str, config: &Confi
         return false;
     };
     let place = |database: &Database| {
-        let Database { host, port, socket, .. } = database;
+        let Database {
+            host,
+            port,
+            others,
+            socket,
+            ..
+        } = database;
         (
             host.clone(),
             *port,
+            others.clone(),
             socket.clone(),
             database.tls,
             database.authority.clone(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::checker::LIMIT;
 use crate::history::Turn;
-use crate::world::World;
+use crate::world::{Start, World};
 
 const OPTIONS: Options = Options {
     tcp: true,
@@ -76,7 +76,7 @@ pub(crate) async fn half_open() -> Vec<String> {
 /// A world on a database of its own, which may be harmed.
 async fn own(dir: &TempDir) -> (Embedded, World) {
     let embedded = Embedded::start(&dir.path().join("mariadb"), OPTIONS).await.unwrap();
-    let world = World::on(&embedded.database(), vec![Vec::new(); 3]).await;
+    let world = World::on(&embedded.database(), vec![Start::default(); 3]).await;
     (embedded, world)
 }
 

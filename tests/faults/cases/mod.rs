@@ -1,6 +1,7 @@
 //! Every case, by name.
 
 mod database;
+mod galera;
 mod identity;
 mod processes;
 
@@ -48,6 +49,9 @@ pub(crate) fn all() -> Vec<Case> {
         case!(database::without_a_free_connection),
         case!(database::read_only),
         case!(database::row_locked),
+        case!(galera::nodes_killed),
+        case!(galera::node_frozen),
+        case!(galera::each_at_its_own_node),
         case!(identity::copied_and_started_twice),
         case!(identity::old_rows_restored),
         case!(identity::row_deleted),

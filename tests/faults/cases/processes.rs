@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::checker::LIMIT;
 use crate::history::Turn;
-use crate::world::World;
+use crate::world::{Start, World};
 
 pub(crate) async fn killed() -> Vec<String> {
     let mut world = World::start(3).await;
@@ -59,15 +59,17 @@ pub(crate) async fn clocks_an_hour_apart() -> Vec<String> {
     let libs = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut paths = libs.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     let library = paths.find(|path| path.exists()).expect("libfaketime is installed");
-    let wrapper = |shift: &str| -> Vec<String> {
+    let start = |shift: &str| {
         let preload = format!("LD_PRELOAD={}", library.display());
         let shift = format!("FAKETIME={shift}");
-        ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", &preload, &shift]
-            .map(str::to_owned)
-            .into()
+        let words = ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", &preload, &shift];
+        Start {
+            wrapper: words.map(str::to_owned).into(),
+            ..Start::default()
+        }
     };
     let shared = crate::support::TestDatabase::new().await.database;
-    let mut world = World::on(&shared, vec![wrapper("-1h"), wrapper("+1h"), Vec::new()]).await;
+    let mut world = World::on(&shared, vec![start("-1h"), start("+1h"), Start::default()]).await;
     world.wait(20).await;
     world.kill(0);
     world.wait(LIMIT.as_secs() + 5).await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use poem::Server;
 use poem::listener::TcpAcceptor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -21,6 +20,7 @@ use crate::i18n::Text;
 use crate::install::Install;
 use crate::log::{self, LogFormat, Store};
 use crate::tls::Tls;
+use crate::web::connections;
 use crate::{routes, tasks};
 
 /// Open files that are enough: hundreds of checks at once, and thousands of browsers.
@@ -117,23 +117,16 @@ fn open_log(config: &Config) -> Result<Store> {
 /// Serves until told to stop or until the heart gives up, then stops in order: requests, heart.
 async fn serve(app: &App, listener: TcpListener, asked: &mut Signals) -> Result<()> {
     let internal = |cause: std::io::Error| Error::Internal(cause.into());
-    let (stop, mut stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     let mut heart = tokio::spawn(Heart::new(app.clone()).run(stopped.clone()));
     let mut tasks = tasks::start(app, &stopped);
-    let until_stopped = async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    let (routes, last) = (routes::all(app), Some(LAST_REQUESTS));
+    let (routes, last) = (routes::all(app), LAST_REQUESTS);
     let site = match app.config.tls.clone() {
         None => {
             let acceptor = TcpAcceptor::from_tokio(listener).map_err(internal)?;
-            let server = Server::new_with_acceptor(acceptor);
-            tokio::spawn(server.run_with_graceful_shutdown(routes, until_stopped, last))
+            tokio::spawn(connections::serve(acceptor, routes, stopped, last))
         }
-        Some(files) => {
-            let server = Server::new_with_acceptor(Tls::start(listener, files)?);
-            tokio::spawn(server.run_with_graceful_shutdown(routes, until_stopped, last))
-        }
+        Some(files) => tokio::spawn(connections::serve(Tls::start(listener, files)?, routes, stopped, last)),
     };
     let gave_up = tokio::select! {
         signal = asked.recv() => {

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod cell;
+pub mod connections;
 pub mod form;
 pub mod guard;
 pub mod hx;

@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
         case!(processes::frozen_for_four_limits),
         case!(processes::clocks_an_hour_apart),
         case!(processes::disk_full),
+        case!(processes::slow_clients),
         case!(database::partitioned, true),
         case!(database::refused),
         case!(database::slow),

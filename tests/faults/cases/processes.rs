@@ -1,6 +1,12 @@
 //! What happens to a server itself: killed, stopped, frozen, with a wrong clock, without space.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use muster::serve::allow_open_files;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::checker::LIMIT;
 use crate::history::Turn;
@@ -126,6 +132,39 @@ pub(crate) async fn disk_full() -> Vec<String> {
     if world.servers[0].written().contains("panicked") || !world.servers[0].runs() {
         wrong.push("a full disk has ended the server".to_owned());
     }
+    wrong.extend(world.judge().await);
+    wrong
+}
+
+/// Two thousand clients that send a letter of their request now and then, and never the whole of it.
+pub(crate) async fn slow_clients() -> Vec<String> {
+    allow_open_files();
+    let world = World::start(3).await;
+    world.wait(10).await;
+    let port = world.servers[0].port;
+    let mut clients = JoinSet::new();
+    for _ in 0..2000 {
+        clients.spawn(async move {
+            let began = Instant::now();
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+                .await
+                .ok()?;
+            while stream.write_all(b"a").await.is_ok() && began.elapsed() < Duration::from_secs(60) {
+                sleep(Duration::from_secs(1)).await;
+            }
+            Some(began.elapsed())
+        });
+    }
+    let held: Vec<Option<Duration>> = clients.join_all().await;
+    let mut wrong = Vec::new();
+    let (came, longest) = (held.iter().flatten().count(), held.iter().flatten().max());
+    println!("{came} slow clients were let go after {longest:?} at most");
+    if came < 2000 || longest.is_none_or(|longest| *longest > Duration::from_secs(40)) {
+        wrong.push(format!("{came} slow clients were held for {longest:?}"));
+    }
+    world.wait(15).await;
     wrong.extend(world.judge().await);
     wrong
 }

@@ -1,6 +1,6 @@
 //! Whether a history keeps what must always hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::history::{Line, Row, Said, Turn};
@@ -132,6 +132,7 @@ impl Judge<'_> {
     /// All servers give the same answer as the database, and give it soon.
     fn pages(&mut self) {
         let rolls: Vec<(Duration, &Vec<Row>)> = self.lines.iter().filter_map(roll).collect();
+        let mut odd = HashSet::new();
         for line in self.lines {
             let Said::Page { by, took, states } = &line.said else {
                 continue;
@@ -152,7 +153,10 @@ impl Judge<'_> {
                     known = true;
                     same |= is_said(rows);
                 }
-                if known && !same {
+                // What lasts for less than a glance is seen by one of them only.
+                if !known || same {
+                    odd.remove(&(*by, *of));
+                } else if !odd.insert((*by, *of)) {
                     self.say(
                         line.at,
                         format!("server {by} shows server {of} as {state}, the database does not"),

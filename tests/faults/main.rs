@@ -18,6 +18,7 @@ mod page;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/support.rs"]
 mod support;
+mod trials;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ struct Ended {
 
 #[tokio::main]
 async fn main() {
+    trials::prove();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let after = |name: &str| {
         let at = words.iter().position(|word| word == name)?;
@@ -72,7 +74,8 @@ async fn run(cases: Vec<Case>) -> Vec<Ended> {
     for case in cases {
         let places = places.clone();
         running.spawn(async move {
-            let _place = places.acquire_owned().await.unwrap();
+            let count = if case.is_alone { AT_ONCE } else { 1 };
+            let _place = places.acquire_many_owned(count as u32).await.unwrap();
             let began = Instant::now();
             // In a task of its own: one that cannot go on is one that failed.
             let wrong = match tokio::spawn((case.run)()).await {

@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Whether it belongs to the shorter selection, which every test run makes.
     pub(crate) is_short: bool,
+    /// Whether it says how long something takes, so that nothing else may run beside it.
+    pub(crate) is_alone: bool,
     pub(crate) run: fn() -> Found,
 }
 
@@ -26,6 +28,7 @@ macro_rules! case {
         Case {
             name: stringify!($name),
             is_short: $is_short,
+            is_alone: stringify!($module) == "galera",
             run: || Box::pin($module::$name()),
         }
     };

@@ -34,6 +34,7 @@ struct Node {
 
 pub(crate) struct Galera {
     nodes: Vec<Node>,
+    env: Vec<(&'static str, String)>,
     _dir: TempDir,
 }
 
@@ -50,6 +51,11 @@ impl Drop for Node {
 impl Galera {
     /// Three nodes that are in touch.
     pub(crate) async fn start() -> Galera {
+        Galera::of(3, &[]).await
+    }
+
+    /// So many nodes, with more in their environment.
+    pub(crate) async fn of(count: u8, env: &[(&'static str, String)]) -> Galera {
         let dir = TempDir::new().unwrap();
         // Copying to a new node is done by rsync, which gives root's rights away.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -61,13 +67,14 @@ impl Galera {
             child: None,
         };
         let mut galera = Galera {
-            nodes: (0..3).map(node).collect(),
+            nodes: (0..count).map(node).collect(),
+            env: env.to_vec(),
             _dir: dir,
         };
         galera.install();
         galera.spawn(0, &["--wsrep-new-cluster", &galera.init_file()]);
         galera.ready(0).await;
-        for node in [1, 2] {
+        for node in 1..usize::from(count) {
             galera.run(node).await;
         }
         galera
@@ -196,6 +203,7 @@ impl Galera {
             ),
         ]);
         command.args(as_user()).args(more).current_dir(&node.dir);
+        command.envs(self.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         node.child = Some(command.spawn().unwrap());
     }

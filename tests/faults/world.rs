@@ -104,6 +104,12 @@ impl World {
         Db::new(&self.database).own_conn().await.unwrap()
     }
 
+    /// Seconds since 1970 by the database's clock.
+    pub(crate) async fn now(&self) -> u64 {
+        let now = self.conn().await.query_first("select unix_timestamp()").await;
+        now.unwrap().unwrap()
+    }
+
     pub(crate) async fn sql(&self, sql: &str) {
         self.conn().await.query_drop(sql).await.unwrap();
     }

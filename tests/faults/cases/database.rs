@@ -1,5 +1,6 @@
 //! What happens to the database, and on the way to it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use muster::db::Db;
@@ -9,7 +10,9 @@ use mysql_async::{Conn, TxOpts};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::checker::LIMIT;
+use crate::cases::processes::faketime;
+use crate::checker::{BEAT, LIMIT};
+use crate::galera::Galera;
 use crate::history::Turn;
 use crate::world::{Start, World};
 
@@ -159,4 +162,46 @@ pub(crate) async fn row_locked() -> Vec<String> {
     world.done(0, Turn::Well);
     world.wait(20).await;
     world.judge().await
+}
+
+/// The database's clock is set on by an hour, and back by it.
+pub(crate) async fn clock_set() -> Vec<String> {
+    let dir = TempDir::new().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = dir.path().join("time");
+    let set = |shift: &str| std::fs::write(&file, shift).unwrap();
+    set("+0");
+    let env = [
+        ("LD_PRELOAD", faketime().display().to_string()),
+        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let single = Galera::of(1, &env).await;
+    let mut world = World::on(&single.database(), vec![Start::default(); 3]).await;
+    world.allowed.unseen = true;
+    world.wait(12).await;
+    let mut wrong = Vec::new();
+    for shift in ["+1h", "+0"] {
+        let before = world.now().await;
+        set(shift);
+        // Until its next beat nobody can know of a server what it did in that hour.
+        (0..3).for_each(|server| world.done(server, Turn::Open));
+        world.wait(BEAT + 3).await;
+        (0..3).for_each(|server| world.done(server, Turn::Well));
+        let moved = world.now().await.abs_diff(before);
+        if !(3000..4200).contains(&moved) {
+            wrong.push(format!("the clock was not set: {moved} s"));
+        }
+        // Whoever watches looks once a minute for what lies too far ahead.
+        world.wait(80).await;
+        let sql = "select count(*) from asset_watch where checked_at > utc_timestamp(6) - interval 12 second \
+                   and checked_at < utc_timestamp(6) + interval 2 second";
+        let seen: Option<u32> = world.conn().await.query_first(sql).await.unwrap();
+        if seen != Some(4) {
+            wrong.push(format!("after {shift} only {seen:?} of four assets are looked at"));
+        }
+    }
+    wrong.extend(world.judge().await);
+    wrong
 }

@@ -53,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         case!(database::without_a_free_connection),
         case!(database::read_only),
         case!(database::row_locked),
+        case!(database::clock_set),
         case!(galera::nodes_killed),
         case!(galera::node_frozen),
         case!(galera::each_at_its_own_node),

@@ -1,5 +1,6 @@
 //! What happens to a server itself: killed, stopped, frozen, with a wrong clock, without space.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use muster::serve::allow_open_files;
@@ -60,11 +61,16 @@ pub(crate) async fn frozen_for_four_limits() -> Vec<String> {
     frozen_for(4 * LIMIT.as_secs()).await
 }
 
-/// Of three servers one is an hour behind and one an hour ahead.
-pub(crate) async fn clocks_an_hour_apart() -> Vec<String> {
+/// The library that shows programs another time.
+pub(crate) fn faketime() -> PathBuf {
     let libs = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut paths = libs.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
-    let library = paths.find(|path| path.exists()).expect("libfaketime is installed");
+    paths.find(|path| path.exists()).expect("libfaketime is installed")
+}
+
+/// Of three servers one is an hour behind and one an hour ahead.
+pub(crate) async fn clocks_an_hour_apart() -> Vec<String> {
+    let library = faketime();
     let start = |shift: &str| {
         let preload = format!("LD_PRELOAD={}", library.display());
         let shift = format!("FAKETIME={shift}");

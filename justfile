@@ -25,7 +25,7 @@ test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "n
     @echo "==> tests"
     @cargo test --locked
 
-# Measure the speed against a private MariaDB; "watch": that of the watch over assets alone.
+# Measure the speed against a private MariaDB; "pages", "members" or "watch" measure one part.
 bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox")
     @cargo bench --locked --bench bench -- "$@"
 

@@ -85,6 +85,9 @@ impl Nodes {
 
     /// Waits until another node is used than now: what was asked of this one may be answered by nobody.
     pub async fn left(&self) -> Error {
+        if !self.are_several() {
+            return std::future::pending().await;
+        }
         let mut current = self.current.subscribe();
         current.mark_unchanged();
         let _ = current.changed().await;

@@ -1,6 +1,6 @@
 //! How fast and how small: `./justw bench` measures with wrk on a private MariaDB, prints a table and writes JSON.
 //!
-//! `./justw bench watch` measures the watch over assets alone.
+//! `./justw bench watch` measures the watch over assets alone, `pages` the pages and `members` the roll.
 //!
 //! Ratios compare what ran minutes apart on the same machine; the goals are said to be met or not, and fail nothing.
 
@@ -9,6 +9,7 @@
 mod blackbox;
 mod intervals;
 mod load;
+mod members;
 mod pages;
 mod peers;
 mod process;
@@ -82,10 +83,20 @@ async fn measure(database: Database, database_pid: u32, dir: PathBuf) {
     let mut report = Report::new(&database).await;
     let app = sites::register(&database, &dir.join("site")).await;
     fill(&app).await;
-    if !std::env::args().any(|word| word == "watch") {
+    let asked: Vec<String> = std::env::args().collect();
+    let is_wanted = |part: &str| {
+        let parts = ["pages", "watch", "members"];
+        asked.iter().any(|word| word == part) || !asked.iter().any(|word| parts.contains(&word.as_str()))
+    };
+    if is_wanted("pages") {
         site(&app, &database, &dir, &mut report).await;
     }
-    watch::measure(&database, database_pid, &dir, &mut report).await;
+    if is_wanted("members") {
+        members::measure(&database, database_pid, &dir, &mut report).await;
+    }
+    if is_wanted("watch") {
+        watch::measure(&database, database_pid, &dir, &mut report).await;
+    }
     app.db.clone().close().await;
     report.print();
     println!("\nwritten to {}", report.write().display());

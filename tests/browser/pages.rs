@@ -42,6 +42,15 @@ async fn furnish(a: &TestConsole) {
         fields.extend(more);
         made("/assets", &fields).await;
     }
+    // The same address once more.
+    let twin = [
+        ("kind", "machine"),
+        ("name", "twin"),
+        ("group_id", "1"),
+        ("address", &machine),
+        ("user", "root"),
+    ];
+    made("/assets", &twin).await;
     a.sql("update asset set state = 'down', reason = '{\"code\":\"refused\"}', state_since = utc_timestamp(6)")
         .await;
 }
@@ -72,6 +81,10 @@ async fn pages(a: &TestConsole) -> Vec<String> {
     }
     pages
 }
+
+/// Links that nobody can see.
+const SQUEEZED: &str = "return [...document.querySelectorAll('main a')].filter(one => one.offsetParent && \
+                        one.textContent.trim() && one.getBoundingClientRect().width < 8).map(one => one.outerHTML).join(' ')";
 
 /// What stands out of a phone's page.
 const WIDE: &str = "return [...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > 361) \
@@ -133,9 +146,12 @@ async fn axe_finds_no_serious_violation_in_either_theme() {
             page.goto(&format!("{address}/healthz")).await;
             page.run(&format!("document.cookie = 'muster_lang={lang}; path=/'"))
                 .await;
-            for path in paths.iter().skip(half).step_by(2) {
+            let list = "/assets".to_owned();
+            for path in paths.iter().skip(half).step_by(2).chain([&list]) {
                 page.goto(&format!("{address}{path}")).await;
                 clean(&page, theme, path).await;
+                let squeezed = page.run(SQUEEZED).await;
+                assert_eq!(squeezed.as_str(), Some(""), "{path} in {lang}");
             }
             clean_while_paused(&a, &page, &address, theme).await;
         }

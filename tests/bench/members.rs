@@ -277,7 +277,5 @@ async fn burst(database: &Database, report: &mut Report) {
     report
         .figures
         .push(("bare updates by primary key likewise", rates[1], "1/s"));
-    report
-        .goals
-        .push(Goal::least("beat / bare update", rates[0] / rates[1], 0.6, "x"));
+    report.figures.push(("beat / bare update", rates[0] / rates[1], "x"));
 }

@@ -391,3 +391,14 @@ fn the_tests_that_the_requirements_name_exist() {
     assert!(named > 50, "the table is written in another way now");
     none(&offences);
 }
+
+#[test]
+fn no_text_ends_where_yaml_sees_a_comment() {
+    for (path, source) in files("src", "texts.yml") {
+        for line in source.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let value = line.split_once(": ").map_or("", |(_, value)| value);
+            let is_quoted = value.starts_with(['\'', '"']);
+            assert!(is_quoted || !value.contains(" #"), "{path:?}: {line}");
+        }
+    }
+}

@@ -210,6 +210,8 @@ pub struct Bar {
     up_s: i64,
     known_s: i64,
     outages: usize,
+    /// Whether what was added last is one: what goes on for another reason is no second one.
+    is_out: bool,
 }
 
 impl Bar {
@@ -241,7 +243,8 @@ impl Bar {
             self.up_s += seconds;
         }
         let is_bad = matches!(state, State::Down | State::Changed);
-        self.outages += usize::from(is_bad);
+        self.outages += usize::from(is_bad && !self.is_out);
+        self.is_out = is_bad;
         let x = (SPAN - from_age) * WIDTH / SPAN;
         let end = (SPAN - to_age) * WIDTH / SPAN;
         // A short outage is still seen, and what is now.

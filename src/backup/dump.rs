@@ -86,11 +86,11 @@ impl<W: Write> Lines<W> {
 /// [`Failure::File`] when the disk takes no more, [`Failure::Database`] as the database says.
 pub async fn write(db: &Db, out: impl Write, bar: &ProgressBar) -> Result<Tables, Failure> {
     let mut conn = db.patient_conn().await?;
-    let schema = migrations::found(&mut conn).await?;
     conn.query_drop("set session transaction isolation level repeatable read")
         .await?;
     conn.query_drop("start transaction with consistent snapshot, read only")
         .await?;
+    let schema = migrations::found(&mut conn).await?;
     let all = tables::all(&mut conn).await?;
     bar.set_length(count(&mut conn, &all).await?);
     let mut lines = Lines {

@@ -128,11 +128,20 @@ pub async fn is_empty(db: &Db) -> Result<()> {
     let mut conn = db.own_conn().await?;
     db.check_version(&mut conn).await?;
     let all = tables::all(&mut conn).await?;
-    for name in ["cluster", "account"] {
-        if !all.iter().any(|table| table.name == name) {
-            continue;
-        }
-        let row: Option<u8> = conn.query_first(format!("select 1 from `{name}` limit 1")).await?;
+    // Tables of somebody else under our names would be emptied.
+    if !all.is_empty() && migrations::found(&mut conn).await.is_err() {
+        let names: Vec<&str> = all.iter().map(|table| table.name).collect();
+        let text = Text::new("backup.foreign_tables").with("place", &db.place);
+        return Err(Error::Conflict(text.with("tables", names.join(", "))));
+    }
+    is_unused(&mut conn, &all, db).await
+}
+
+async fn is_unused(conn: &mut impl Queryable, all: &[Table], db: &Db) -> Result<()> {
+    for table in all.iter().filter(|table| ["cluster", "account"].contains(&table.name)) {
+        let row: Option<u8> = conn
+            .query_first(format!("select 1 from `{}` limit 1", table.name))
+            .await?;
         if row.is_some() {
             return Err(Error::Conflict(Text::new("backup.not_empty").with("place", &db.place)));
         }
@@ -150,10 +159,15 @@ pub async fn read(db: &Db, (path, whole): (&Path, &Whole), is_old: bool, bar: &P
     is_empty(db).await?;
     migrations::run_to(db, whole.schema).await?;
     let mut conn = db.patient_conn().await?;
+    if migrations::found(&mut conn).await? > whole.schema {
+        return Err(Error::Conflict(Text::new("backup.not_empty").with("place", &db.place)));
+    }
     let all = tables::all(&mut conn).await?;
     conn.query_drop("set session foreign_key_checks = 0, unique_checks = 0")
         .await?;
     let mut tx = conn.start_transaction(TxOpts::default()).await?;
+    // A server may have been started on it meanwhile.
+    is_unused(&mut tx, &all, db).await?;
     fill(&mut tx, &all, path, bar, whole.statements).await?;
     if contents(&mut tx, &all, whole).await? != whole.tables {
         return Err(Error::Invalid(

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 
 use crate::config::{Config, Flags, Place};
-use crate::db::{self, Db, embedded};
+use crate::db::{self, Db};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install;
@@ -40,7 +40,8 @@ enum Verb {
     },
     /// Copy this install's private database into the shared one of the settings, which must be empty; the server must be stopped
     Move {
-        /// The shared database, if the settings do not name it yet: mysql://USER:PASSWORD@HOST:PORT/NAME
+        /// The shared database, if the settings do not name it yet: mysql://USER:PASSWORD@HOST:PORT/NAME; others on this
+        /// machine can see the password here, so prefer the settings or JPOM_DB_URL
         #[arg(long, value_name = "URL")]
         to: Option<String>,
     },
@@ -140,12 +141,11 @@ async fn carry(config: &Config, is_told: bool) -> Result<Text> {
             Text::new("backup.nothing_private").with("path", dir.display()),
         ));
     }
-    if embedded::running(&dir).is_some() {
-        return Err(Error::Conflict(
-            Text::new("backup.stop_first").with("path", config.data.display()),
-        ));
-    }
-    let _lock = install::lock(&config.data)?;
+    // A database that outlived a killed server is stopped by the next start of it.
+    let _lock = install::lock(&config.data).map_err(|error| match error {
+        Error::Conflict(_) => Error::Conflict(Text::new("backup.stop_first").with("path", config.data.display())),
+        other => other,
+    })?;
     // Found out before anything is copied.
     load::is_empty(&target).await?;
     let private = Config {

@@ -119,7 +119,7 @@ impl Trouble {
         // As mail servers are told who we are.
         let login = STANDARD.encode(format!("\0{}\0{}", settings.user, secret.key));
         let encoded = STANDARD.encode(&secret.key);
-        let mut parts = vec![secret.url.clone(), secret.key.clone(), login, encoded];
+        let mut parts = vec![secret.key.clone(), login, encoded];
         parts.extend(behind_the_origin(&secret.url));
         for part in parts {
             // The end of it may be cut off.
@@ -188,6 +188,18 @@ mod tests {
         ] {
             assert_eq!(without_word(said, "hook"), told);
         }
+    }
+
+    #[test]
+    fn a_link_to_a_receivers_own_help_is_kept() {
+        let secret = Secret {
+            url: "https://a.example/hook/token-in-the-path".to_owned(),
+            key: "password".to_owned(),
+        };
+        let said = "93000 wrong, more at https://open.example/errors";
+        let refused = Trouble::Refused { detail: detail(said) };
+        let told = refused.without((&Settings::default(), &secret)).text();
+        assert!(told.say(crate::i18n::Lang::En).contains(said));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::assets::{added, machine};
 use crate::commands::say;
+use crate::processes::Process;
 use crate::support::{TestConsole, TestDatabase};
 
 fn db(data: &Path, database: &Database, arguments: &[&str]) -> (bool, String) {
@@ -135,6 +136,25 @@ async fn what_is_written_meanwhile_is_in_it_wholly_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn tables_of_somebody_else_are_not_touched() {
+    let a = furnished().await;
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let file = folder.path().join("muster.sql.gz").display().to_string();
+    assert!(db(data.path(), &a.database, &["backup", &file]).0);
+    let other = TestDatabase::new().await;
+    let mut conn = other.conn().await;
+    conn.query_drop("create table session (id int) engine = myisam")
+        .await
+        .unwrap();
+    conn.query_drop("insert into session values (7)").await.unwrap();
+    let (done, said) = db(data.path(), &other.database, &["restore", &file]);
+    assert!(!done && said.contains("(session) that Muster did not make"), "{said}");
+    let kept: Vec<u32> = conn.query("select id from session").await.unwrap();
+    let tables: Vec<String> = conn.query("show tables").await.unwrap();
+    assert_eq!((kept, tables), (vec![7], vec!["session".to_owned()]));
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_whole_changes_nothing() {
     let a = furnished().await;
     let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -180,8 +200,8 @@ async fn a_file_that_is_not_whole_changes_nothing() {
 
 #[tokio::test]
 async fn the_private_database_moves_to_a_shared_one_and_stays_as_it_was() {
-    let (data, shared) = (TempDir::new().unwrap(), TestDatabase::new().await.database);
-    let private = |arguments: &[&str]| {
+    let (mut data, shared) = (TempDir::new().unwrap(), TestDatabase::new().await.database);
+    let private = |data: &TempDir, arguments: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_muster"))
             .args(arguments)
             .arg("--data")
@@ -192,15 +212,19 @@ async fn the_private_database_moves_to_a_shared_one_and_stays_as_it_was() {
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         (output.status.success(), said)
     };
-    let (done, said) = private(&["db", "move", "--to", &crate::support::url(&shared)]);
+    let (done, said) = private(&data, &["db", "move", "--to", &crate::support::url(&shared)]);
     assert!(!done && said.contains("nothing to move"), "{said}");
-    // A private database with somebody in it.
+    // A private database with somebody in it, which outlived its server.
     std::fs::create_dir(data.path().join("mariadb")).unwrap();
-    let (done, said) = private(&["user", "add", "ann", "--role", "super-admin"]);
+    let (done, said) = private(&data, &["user", "add", "ann", "--role", "super-admin"]);
     assert!(done, "{said}");
-    let (done, said) = private(&["db", "move"]);
+    let (done, said) = private(&data, &["db", "move"]);
     assert!(!done && said.contains("It is not said which database"), "{said}");
-    let (done, said) = private(&["db", "move", "--to", &crate::support::url(&shared)]);
+    let taken = std::mem::replace(&mut data, TempDir::new().unwrap());
+    let server = Process::spawn_in(Some(taken), None, "P", &[]);
+    server.until("/readyz", "ready").await;
+    data = server.killed();
+    let (done, said) = private(&data, &["db", "move", "--to", &crate::support::url(&shared)]);
     assert!(done && said.contains("each was compared"), "{said}");
     let mut conn = muster::db::Db::new(&shared).own_conn().await.unwrap();
     let names: Vec<String> = conn.query("select name from account").await.unwrap();
@@ -210,7 +234,10 @@ async fn the_private_database_moves_to_a_shared_one_and_stays_as_it_was() {
         .await
         .unwrap();
     assert_eq!(moved, Some(1));
-    assert!(private(&["user", "list"]).1.contains("ann"), "the source is as it was");
-    let (done, said) = private(&["db", "move", "--to", &crate::support::url(&shared)]);
+    assert!(
+        private(&data, &["user", "list"]).1.contains("ann"),
+        "the source is as it was"
+    );
+    let (done, said) = private(&data, &["db", "move", "--to", &crate::support::url(&shared)]);
     assert!(!done && said.contains("holds data of Muster already"), "{said}");
 }

@@ -75,7 +75,7 @@ fn judged<'a>(claimed: &Claimed, outcome: &'a Outcome) -> (&'a Outcome, Option<u
     let known = claimed.facts.as_deref().unwrap_or_default();
     let known: Facts = serde_json::from_str(known).unwrap_or_default();
     let over = known.cpu_over.unwrap_or_default().saturating_add(1);
-    let is_known = claimed.state == State::Degraded && is_alike(outcome, &claimed.reason);
+    let is_known = claimed.state == State::Degraded;
     match is_known || over > claimed.retries {
         true => (outcome, Some(over)),
         false => (&Outcome::Up, Some(over)),

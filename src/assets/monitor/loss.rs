@@ -61,11 +61,15 @@ impl Loss {
         let age = |at: Instant| now.saturating_duration_since(at);
         self.looks.retain(|_, look| age(look.at) < MEMORY);
         let mut looks: Vec<Look> = self.looks.values().copied().collect();
-        // While it lasts, all of them tell whether it is over; before, only the latest tell that it begins.
-        if self.since.is_none() {
-            looks.sort_unstable_by_key(|look| age(look.turned_at()));
-            let recent = looks.iter().take_while(|look| age(look.turned_at()) < WINDOW).count();
-            looks.truncate(recent.max(LEAST));
+        match self.since {
+            // Only the latest tell that it begins.
+            None => {
+                looks.sort_unstable_by_key(|look| age(look.turned_at()));
+                let recent = looks.iter().take_while(|look| age(look.turned_at()) < WINDOW).count();
+                looks.truncate(recent.max(LEAST));
+            }
+            // Whether it lasts is told by what was looked at since: what is still to be looked at knows nothing of it.
+            Some(since) => looks.retain(|look| look.at + WINDOW >= since),
         }
         let lost = looks.iter().filter(|look| look.failed_at.is_some()).count();
         let is_much = looks.len() >= LEAST && lost * 2 > looks.len();
@@ -131,6 +135,22 @@ mod tests {
             }
         }
         assert!(loss.is_on(at(39)));
+    }
+
+    /// As above, and then: until the last of them has failed it is one loss, and not one that comes and goes.
+    #[test]
+    fn a_loss_that_reaches_one_after_the_other_lasts() {
+        let (mut loss, begin) = (Loss::default(), Instant::now());
+        let mut seen = Vec::new();
+        for half in 0..150_u32 {
+            let now = begin + Duration::from_millis(500) * half;
+            for id in (0..1000).filter(|id| id % 60 == half % 60) {
+                loss.note(id, State::Up, half >= 60, now);
+            }
+            seen.push(loss.is_on(now));
+        }
+        assert!(seen[..60].iter().all(|is_on| !is_on));
+        assert!(seen[79..].iter().all(|is_on| *is_on), "{seen:?}");
     }
 
     /// Six of twenty are really down and tried again every five seconds; the others are looked at every thirty.

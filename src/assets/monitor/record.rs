@@ -6,6 +6,7 @@ use std::time::Duration;
 use mysql_async::{Conn, Transaction, TxOpts};
 
 use super::queries::{self, Found, Turned};
+use super::within;
 use crate::app::App;
 use crate::assets::outcome::Reason;
 use crate::assets::state::State;
@@ -20,7 +21,7 @@ const SPIKE: Duration = Duration::from_secs(60);
 pub async fn one_by_one(app: &App, conn: &mut Conn, found: &[Found], cause: &Error) -> Result<()> {
     tracing::warn!("results of assets, now one by one: {}", chain(cause));
     for one in found {
-        match write(app, conn, std::slice::from_ref(one)).await {
+        match within(write(app, conn, std::slice::from_ref(one))).await {
             Ok(()) => {}
             Err(Error::Internal(cause)) => {
                 tracing::warn!(

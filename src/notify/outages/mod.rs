@@ -114,16 +114,21 @@ async fn tell_removed(conn: &mut Conn, app: &App, (subject, at): (&str, NaiveDat
         let Some(name) = told_name(&mut tx, &subject).await? else {
             continue;
         };
-        let is_cluster = subject.starts_with("cluster/");
+        // Of several that were told in one message the others are watched again.
+        let (is_cluster, is_folded) = (subject.starts_with("cluster/"), subject.starts_with("groups/"));
+        let (event, state) = match is_folded {
+            true => (Event::Up, "notify.all_watched"),
+            false => (Event::Removed, "notify.removed"),
+        };
         let message = Message {
             subject: &subject,
-            event: Event::Removed,
+            event,
             topic: if is_cluster { Topic::Cluster } else { Topic::Group },
             name: &name,
             group_id: None,
             is_folded: false,
             group: "",
-            state: Text::new("notify.removed"),
+            state: Text::new(state),
             reason: None,
             since: at,
             path: if is_cluster { "/clusters" } else { "/groups" },

@@ -120,9 +120,9 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// What a subject was called when it was told of first; none when it was told to nobody.
+/// What a subject was called when it was told of last; none when it was told to nobody.
 pub async fn told_name(conn: &mut impl Queryable, subject: &str) -> mysql_async::Result<Option<String>> {
-    let sql = "select body from notice where subject = ? order by notice_id limit 1";
+    let sql = "select body from notice where subject = ? order by notice_id desc limit 1";
     let body: Option<String> = conn.exec_first(sql, (subject,)).await?;
     Ok(body.map(|body| Body::parse(&body).name))
 }

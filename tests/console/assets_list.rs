@@ -140,6 +140,11 @@ async fn sorted_by_latency_what_never_answered_stands_last_both_ways() {
     ] {
         names(odd).await;
     }
+    // Whoever searches keeps the order.
+    let page = a.get("/assets?sort=latency&order=desc").await;
+    assert_eq!(page.value("input[form=asset-filter][name=sort]"), "latency");
+    assert_eq!(page.value("input[form=asset-filter][name=order]"), "desc");
+    assert_eq!(a.get("/assets").await.count("input[form=asset-filter]"), 0);
     let page = a.get("/assets?sort=latency").await;
     assert_eq!(
         page.attrs("th[aria-sort=ascending] a", "href"),

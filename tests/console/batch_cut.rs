@@ -61,7 +61,7 @@ async fn a_pause_of_all_that_match_goes_on_where_it_stopped() {
     ];
     let page = held(&a, ("/assets/pauses", &fields), &[(100, 2600), (700, 5200)]).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text("body"));
-    page.shows("1000 are done and the time of one request is over.");
+    page.shows("1000 are done. The rest is not done yet.");
     assert_eq!(page.count("[hx-trigger^=every]"), 0, "it does not go away by itself");
     assert_eq!(page.count("tbody tr"), 50);
     let paused = "select count(*) from asset where paused_until is not null and paused_note = 'Umzug & <b>'";

@@ -82,6 +82,14 @@ async fn pages(a: &TestConsole) -> Vec<String> {
     pages
 }
 
+/// Opens what asks whether one is sure, and finds buttons and rows that stand out then.
+const LOST: &str = "document.querySelectorAll('main details.confirm').forEach(one => one.open = true); \
+                    const lost = [...document.querySelectorAll('main .confirm :is(button, input)')].filter(one => \
+                    one.offsetParent && one.getBoundingClientRect().right > 361); \
+                    const out = [...document.querySelectorAll('main tbody tr :not(.visually-hidden)')].filter(one => \
+                    one.getBoundingClientRect().right > one.closest('tr').getBoundingClientRect().right + 1); \
+                    return [...lost, ...out].map(one => one.outerHTML.slice(0, 150)).slice(0, 3).join(' ')";
+
 /// Links that nobody can see.
 const SQUEEZED: &str = "return [...document.querySelectorAll('main a')].filter(one => one.offsetParent && \
                         one.textContent.trim() && one.getBoundingClientRect().width < 8).map(one => one.outerHTML).join(' ')";
@@ -105,6 +113,10 @@ async fn nothing_is_cut_off_at_phone_width() {
         let width = page.run("return document.documentElement.scrollWidth").await;
         if width.as_u64() > Some(360) {
             wide.push(format!("{path}: {width} {}", page.run(WIDE).await));
+        }
+        let lost = page.run(LOST).await;
+        if lost.as_str() != Some("") {
+            wide.push(format!("{path}: {lost}"));
         }
     }
     assert!(wide.is_empty(), "{}", wide.join("\n"));

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::config::file::replace;
 use crate::error::{Error, Result};
-use crate::i18n::Text;
+use crate::i18n::{Text, detail};
 
 pub const FILE_NAME: &str = "INSTALL.json";
 const LOCK_NAME: &str = "muster.lock";
@@ -217,7 +217,7 @@ fn read_id(path: &Path, bytes: &[u8]) -> Result<String> {
         return Err(broken(path, Text::new("install.empty")));
     }
     let file: InstallFile = serde_json::from_slice(bytes)
-        .map_err(|cause| broken(path, Text::new("install.not_json").with("cause", cause)))?;
+        .map_err(|cause| broken(path, Text::new("install.not_json").with("cause", detail(cause))))?;
     match file.install_id.as_deref() {
         Some(id) if is_install_id(id) => Ok(id.to_owned()),
         Some(id) => {
@@ -285,8 +285,11 @@ fn mark(data: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::i18n::Lang;
+    use crate::odd;
 
     /// What opening a directory with this INSTALL.json is refused with; the file must be left as it was.
     #[track_caller]
@@ -376,5 +379,39 @@ mod tests {
         let new = write_new(data.path()).unwrap();
         assert_eq!(read(data.path()).unwrap(), new);
         assert!(fs::read_to_string(kept).unwrap().contains(&old));
+    }
+
+    const JPOM: &str = r#"{"extra":[1],"desc":"请勿删除","installId":"91c653b3e17c4021b486416e33d014c8","installTime":"2021-03-16 17:05:32"}"#;
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_in_the_file_an_id_is_good_and_a_refusal_names_the_file(
+            bytes in odd::bytes(&[JPOM, "\"long\"", "{\"installId\":null}", "[{}]"]),
+        ) {
+            let path = Path::new("/data/INSTALL.json");
+            match read_id(path, &bytes) {
+                Ok(id) => {
+                    prop_assert!(is_install_id(&id));
+                    prop_assert!(String::from_utf8_lossy(&bytes).contains(&id));
+                }
+                Err(error) => {
+                    let said = error.text().say(Lang::En);
+                    prop_assert!(said.contains("/data/INSTALL.json") && said.chars().count() < 800, "{}", said);
+                    prop_assert!(!said.chars().any(char::is_control), "{:?}", said);
+                }
+            }
+        }
+
+        #[test]
+        fn an_id_is_read_whatever_stands_beside_it(id in "[0-9a-f]{32}", name in odd::junk(), value in odd::junk()) {
+            let known = ["installId", "installTime", "desc"];
+            let mut file = serde_json::json!({ "installId": id, "desc": value });
+            if !known.contains(&name.as_str()) {
+                file[&name] = value.into();
+            }
+            prop_assert_eq!(read_id(Path::new("x"), file.to_string().as_bytes()).unwrap(), id);
+        }
     }
 }

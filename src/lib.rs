@@ -61,6 +61,9 @@ pub mod backup;
 pub mod serve;
 /// `muster demo`: two servers on one private database.
 pub mod demo;
+/// Input that nobody expects.
+#[cfg(test)]
+mod odd;
 
 rust_i18n::i18n!("src", fallback = "en");
 

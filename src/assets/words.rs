@@ -129,6 +129,7 @@ mod tests {
     use std::io::Error as IoError;
     use std::sync::Arc;
 
+    use proptest::prelude::*;
     use rustls::pki_types::{ServerName, UnixTime};
     use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, OtherError, PeerIncompatible};
     use tokio_rustls::rustls;
@@ -136,6 +137,7 @@ mod tests {
     use super::*;
     use crate::assets::outcome::detail;
     use crate::i18n::Lang;
+    use crate::odd;
 
     fn chinese(text: &Text) -> String {
         let said = text.say(Lang::ZhCn);
@@ -211,6 +213,32 @@ mod tests {
         }
         for (known, _) in BEGINNINGS {
             assert!(!chinese(&said(known)).is_ascii(), "{known}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn what_nobody_knows_is_said_as_it_is_and_what_is_known_not_longer_than_it_was(
+            told in odd::text(&[
+                "Connection refused (os error 111)",
+                "invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for DnsName(\"b\")",
+                "no common algorithm (Kex)",
+                "%{value} %{names} %{kind}",
+            ]),
+        ) {
+            let told = detail(told);
+            for (text, is_known) in [
+                (said(&told), find(&BEGINNINGS, |known| told.starts_with(known)).is_some() || told.contains("(os error ")),
+                (of_answer(&told), find(&OF_ANSWERS, |known| told.starts_with(known)).is_some()),
+            ] {
+                for lang in Lang::ALL {
+                    let said = text.say(lang);
+                    prop_assert!(is_known || said == told, "{:?}", said);
+                    prop_assert!(said.chars().count() <= told.chars().count() + 100, "{:?}", said);
+                }
+            }
         }
     }
 }

@@ -226,3 +226,78 @@ async fn contents(conn: &mut impl Queryable, all: &[Table], whole: &Whole) -> Re
     }
     Ok(tables)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::odd;
+
+    const HEAD: &str = r#"-- {"muster_backup":1,"schema":1,"program":"0.1.0","made_at":"2026-11-25 08:00:00"}"#;
+    const BODY: &str =
+        "insert into `cluster` (`install_id`) values ('a'),\\n('b')\ninsert into `account` (`name`) values ('--')";
+
+    fn whole() -> String {
+        let text = format!("{HEAD}\n{BODY}\n");
+        let foot = Foot {
+            tables: Tables::default(),
+            sha256: hex(Sha256::new().chain_update(&text)),
+        };
+        format!("{text}{REMARK}{}\n", serde_json::to_string(&foot).unwrap())
+    }
+
+    fn judged(bytes: &[u8]) -> Result<Whole> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        judge(file.path())
+    }
+
+    fn zipped(text: &[u8]) -> Vec<u8> {
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(text).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn a_whole_file_is_known_as_one() {
+        assert_eq!(judged(&zipped(whole().as_bytes())).unwrap().statements, 2);
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_a_file_holds_it_is_refused_in_words(
+            text in odd::bytes(&[HEAD, "-- {}\n-- {}", "-- {\"muster_backup\":2,\"schema\":1,\"program\":\"9\",\"made_at\":\"\"}"]),
+            is_zipped in any::<bool>(),
+        ) {
+            let bytes = if is_zipped { zipped(&text) } else { text };
+            let said = judged(&bytes).unwrap_err().text().say(crate::i18n::Lang::En);
+            prop_assert!(said.chars().count() < 800 && !said.contains("%{"), "{}", said);
+        }
+
+        #[test]
+        fn one_changed_byte_is_found(at in any::<prop::sample::Index>(), byte in any::<u8>(), is_zipped in any::<bool>()) {
+            let whole = whole();
+            let mut bytes = if is_zipped { zipped(whole.as_bytes()) } else { whole.clone().into_bytes() };
+            let at = at.index(bytes.len());
+            let before = std::mem::replace(&mut bytes[at], byte);
+            let bytes = if is_zipped { bytes } else { zipped(&bytes) };
+            // Only what stands before the foot is in the digest, and what is around the packed bytes means nothing.
+            let is_in_digest = if is_zipped { at >= 10 } else { at < whole.find("\n-- {\"tables").unwrap() };
+            let is_refused = judged(&bytes).is_err();
+            prop_assert!(is_refused || !is_in_digest || byte == before);
+        }
+
+        #[test]
+        fn a_file_that_is_cut_off_is_refused(at in any::<prop::sample::Index>()) {
+            let bytes = zipped(whole().as_bytes());
+            prop_assert!(judged(&bytes[..at.index(bytes.len())]).is_err());
+        }
+    }
+}

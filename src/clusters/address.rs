@@ -127,7 +127,10 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     #[test]
     fn an_address_is_kept_in_one_spelling() {
@@ -210,6 +213,53 @@ mod tests {
             "64:ff9b::c0a8:101",
         ] {
             assert!(!Reach::Public.allows(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    const SAMPLES: [&str; 8] = [
+        "http://a.example:2122",
+        " https://集群.example:443/muster//",
+        "http://[::ffff:10.0.0.1]:2122/a/../b/%2e/",
+        "http://127.1/x;y=1/",
+        "http://user:pw@a.example",
+        "http://a.example/?q=1#x",
+        "http://0x7f.1:0",
+        "HTTP:\\\\A.Example\\b/",
+    ];
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn what_is_kept_is_kept_as_it_is_and_leads_nowhere_forbidden(typed in odd::text(&SAMPLES)) {
+            let Ok(kept) = normal(&typed) else { return Ok(()) };
+            prop_assert_eq!(normal(&kept), Ok(kept.clone()));
+            if kept.is_empty() {
+                return Ok(());
+            }
+            prop_assert!(kept.len() <= LONGEST && kept.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(kept.starts_with("http://") || kept.starts_with("https://"));
+            prop_assert!(!kept.contains(['?', '#']) && !kept.ends_with('/'));
+            let url = Url::parse(&kept).unwrap();
+            prop_assert!(url.username().is_empty() && url.password().is_none());
+            let literal = Url::parse(&kept).unwrap().host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+            prop_assert!(literal.is_none_or(|address| !is_forbidden(address)));
+        }
+
+        #[test]
+        fn an_address_within_another_is_judged_like_itself(bits in any::<u32>()) {
+            let v4 = Ipv4Addr::from(bits);
+            let [a, b, c, d] = v4.octets();
+            let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            for within in [
+                v4.to_ipv6_mapped(),
+                Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+                Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+            ] {
+                for reach in [Reach::All, Reach::Public] {
+                    prop_assert_eq!(reach.allows(within.into()), reach.allows(v4.into()), "{}", within);
+                }
+            }
         }
     }
 }

@@ -159,8 +159,11 @@ fn body_of(yaml: &str, section: &str) -> Option<(usize, std::ops::Range<usize>)>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::DEFAULT_FILE;
     use super::*;
+    use crate::odd;
 
     const KEY: &str = "jpom.cluster.id";
 
@@ -227,6 +230,30 @@ mod tests {
             "a: [\n",
         ] {
             assert!(set(yaml, KEY, "EAST").is_err(), "{yaml}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_the_file_is_one_value_changes_and_no_other(
+            yaml in odd::text(&[
+                DEFAULT_FILE,
+                "# first\njpom:\n  cluster:\n    id: WEST # keep\n    heart-second: 30\n",
+                "jpom: {cluster: {id: \"W\", heart-second: 9}}\n",
+                "jpom:\r\n  cluster:\r\n    id: |\r\n      x\r\nb: &a 1\nc: *a\n",
+            ]),
+        ) {
+            let values = |yaml: &str| {
+                let all = scalars(yaml, Path::new("")).unwrap();
+                let others: Vec<_> = all.iter().filter(|one| one.key != KEY).map(|one| (one.key.clone(), one.value.clone())).collect();
+                (others, all.iter().rfind(|one| one.key == KEY).map(|one| one.value.clone()))
+            };
+            if let Ok(changed) = set(&yaml, KEY, "EAST") {
+                prop_assert_eq!(values(&changed), (values(&yaml).0, Some("EAST".to_owned())));
+                prop_assert_eq!(set(&changed, KEY, "EAST").unwrap(), changed);
+            }
         }
     }
 }

@@ -170,7 +170,86 @@ fn percent_decode(text: &str) -> Option<String> {
             continue;
         }
         let digits = [rest.next()?, rest.next()?];
+        // The number's own reading would take a sign as well.
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
         bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
     }
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::Origin;
+    use super::*;
+    use crate::i18n::Lang;
+    use crate::odd;
+
+    fn parsed(value: &str) -> Result<Database> {
+        parse(&Found {
+            key: "jpom.db.url".to_owned(),
+            value: value.to_owned(),
+            place: Origin::Default,
+        })
+    }
+
+    const SAMPLES: [&str; 6] = [
+        "jdbc:mysql://u:s3cret@db.example:3307/jpom?useUnicode=true&useSSL=false&serverTimezone=Asia/Shanghai",
+        "jdbc:mariadb:sequential://u:s3cret@a.example:3307,b.example,[::1]:3308/jpom?sslMode=trust",
+        "mysql://me:s3cret%40ss@db/jpom?socket=/run/db.sock&sslCa=/ca.pem",
+        "mysql://u:s3cret,x@a,b:3307/jpom?password=s3cret",
+        "jdbc:h2:file:/jpom/db/Server",
+        "mysql://db:3306/jpom",
+    ];
+
+    #[test]
+    fn only_hex_digits_stand_behind_a_percent_sign() {
+        assert_eq!(percent_decode("a%2B%e4%B8%ad"), Some("a+中".to_owned()));
+        for wrong in ["%", "%4", "%+1", "%-1", "% 1", "%zz", "%ff"] {
+            assert_eq!(percent_decode(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_the_address_is_it_is_read_or_refused_by_its_key_without_its_password(value in odd::text(&SAMPLES)) {
+            match parsed(&value) {
+                Ok(database) => {
+                    prop_assert!(!database.host.is_empty() && !database.name.is_empty() && database.name.len() <= 64);
+                    prop_assert!(database.nodes().all(|(host, _)| !host.is_empty() && !host.contains([',', '/', '@'])));
+                    prop_assert!(!format!("{database:?}").contains("s3cret"), "{:?}", database);
+                }
+                Err(problem) => {
+                    let said = problem.text.say(Lang::En);
+                    // Without an @ nothing in it is a password.
+                    let is_hidden = !value.contains(['@', '?']) || !said.contains("s3cret");
+                    prop_assert!(said.contains("jpom.db.url") && is_hidden, "{}", said);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_written_with_all_its_nodes_is_read(
+            nodes in vec(("[a-z][a-z0-9-]{0,10}[a-z0-9]", 1..u16::MAX), 1..6),
+            user in odd::junk(),
+            password in odd::junk(),
+            name in "[A-Za-z0-9_$-]{1,64}",
+            is_jdbc in any::<bool>(),
+        ) {
+            let coded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let list: Vec<String> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            let scheme = if is_jdbc { "jdbc:mariadb:loadbalance" } else { "mysql" };
+            let url = format!("{scheme}://{}:{}@{}/{name}", coded(&user), coded(&password), list.join(","));
+            let database = parsed(&url).unwrap();
+            let found: Vec<(String, u16)> = database.nodes().map(|(host, port)| (host.to_owned(), port)).collect();
+            prop_assert_eq!(found, nodes);
+            prop_assert_eq!((&database.user, &database.password, &database.name), (&user, &password, &name));
+        }
+    }
 }

@@ -123,8 +123,19 @@ fn counterpart<'a>(at: usize, found: &[Secret], known: &'a [Secret]) -> Option<&
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
+    use super::*;
+    use crate::odd;
+
+    const SHAPES: [&str; 6] = [
+        FILE,
+        "user-pwd: |\n  s3cret\n  s3cret2\na: &x [1, {token: y}]\nb: *x\n",
+        "m: &m {user-pwd: s3cret}\nb: {<<: *m}\n--- \nuser-pwd: 's3cret '' x' # ••••••\n",
+        "jpom:\n  db:\n    user-pwd: ••••••\n    url: mysql://u:••••••@h?password=••••••\n",
+        "user-pwd: \"s3cret\n  s3cret2\"\n# url: x://a:b@c, token=1\n",
+        "\u{feff}jpom:\r\n\tdb: [\r\n  user-pwd: s3cret\r\n",
+    ];
     const FILE: &str = "# user-pwd: old one\njpom:\n  db:\n    url: mysql://jpom:in-url@db:3306/jpom?x=1&password=in-query # was mysql://a:in-comment@b/c\n    user-name: jpom\n    user-pwd: \"s3cret # ü\" # keep\n  list:\n    - name: a\n      token-key: in-list\n    - b\n";
     const SECRETS: [&str; 6] = ["old one", "in-url", "in-query", "in-comment", "s3cret", "in-list"];
 
@@ -145,6 +156,23 @@ mod tests {
     fn a_text_that_cannot_be_parsed_is_masked_line_by_line() {
         let shown = masked("jpom:\n\tdb:\n\t  user-pwd: s3cret\n  url: [mysql://a:in-url@b/c\n");
         assert!(!shown.contains("s3cret") && !shown.contains("in-url"), "{shown}");
+    }
+
+    #[test]
+    fn in_a_text_that_cannot_be_parsed_a_secret_of_several_lines_is_hidden_whole() {
+        for value in [
+            "|\n    s3cret\n\n    s3cret2",
+            "\n    s3cret",
+            "\n  - s3cret\n  - s3cret2",
+            "\"x\ns3cret\n  s3cret2\"",
+        ] {
+            let yaml = format!("a\n  user-pwd: {value}\n  user-name: jpom\n");
+            let shown = masked(&yaml);
+            assert!(
+                !shown.contains("s3cret") && shown.contains("user-name: jpom"),
+                "{shown}"
+            );
+        }
     }
 
     #[test]
@@ -263,5 +291,56 @@ mod tests {
             )
         });
         assert_eq!(answers[0], answers[1]);
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_typed_dots_bring_nothing_into_sight(typed in odd::text(&SHAPES), former in odd::text(&SHAPES)) {
+            for text in [&typed, &former] {
+                let shown = masked(text);
+                prop_assert!(shown.chars().count() <= text.chars().count() * DOTS.len());
+                masked_typed(text, "NEW");
+            }
+            let Ok(text) = unmasked(&typed, &former) else { return Ok(()) };
+            let seen = with_dots(&text, &secrets(&text, Twins::Shown), |_| DOTS);
+            prop_assert_eq!(seen, with_dots(&typed, &secrets(&typed, Twins::Shown), |_| DOTS));
+        }
+
+        #[test]
+        fn untouched_dots_give_the_same_text_back_or_are_refused(text in odd::text(&SHAPES)) {
+            // A text that cannot be read is never saved.
+            prop_assume!(!text.contains('•') && single_scalars(&text).is_ok());
+            if let Ok(back) = unmasked(&masked(&text), &text) {
+                prop_assert_eq!(back, text);
+            }
+        }
+
+        #[test]
+        fn the_secret_of_a_known_key_is_never_shown(
+            secret in "[A-Za-z0-9]{8,20}",
+            left in odd::junk(),
+            right in odd::junk(),
+            before in odd::junk(),
+            shape in 0..6_usize,
+        ) {
+            let value = crate::i18n::detail(format_args!("{left}{secret}{right}"));
+            prop_assume!(value.contains(&secret));
+            prop_assume!(!before.contains(&secret) && !value.contains('\u{feff}'));
+            let line = match shape {
+                0 => format!("user-pwd: '{}'", value.replace('\'', "''")),
+                1 => format!("user-pwd: {}", serde_json::Value::from(value)),
+                2 => format!("jpom: {{db: {{user-pwd: {}}}}}", serde_json::Value::from(value)),
+                3 => format!("url: mysql://u:{secret}@h/db?x=1"),
+                4 => format!("# user-pwd: {secret}"),
+                _ => format!("user-pwd: |\n  {secret}\n  {secret}x"),
+            };
+            // What stands before it may be anything, as a comment, so the file stays one that can be read; or as it is.
+            for above in [format!("# {}\n", crate::i18n::detail(&before)), format!("{before}\n")] {
+                let shown = masked(&format!("{above}{line}\n"));
+                prop_assert!(!shown.contains(&secret), "{}", shown);
+            }
+        }
     }
 }

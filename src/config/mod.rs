@@ -2,6 +2,7 @@
 
 pub mod change;
 mod database;
+mod depth;
 pub mod file;
 pub mod mask;
 mod secrets;

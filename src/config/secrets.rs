@@ -24,6 +24,9 @@ const WORDS: [&str; 9] = [
 /// A value this long elsewhere tells what a secret is; a shorter one is there by chance.
 const LEAST_TOLD: usize = 4;
 
+/// So many addresses in one value or line are looked at, each to the end; whatever stands behind them is hidden.
+const MOST_ADDRESSES: usize = 32;
+
 /// Whether a key has a value that nobody should read: each of its words counts.
 pub fn is_secret(key: &str) -> bool {
     key.split(['.', '[', ']', '{', '}', ',', ' ', '"', '\''])
@@ -92,7 +95,7 @@ pub(super) fn secrets(yaml: &str, twins: Twins) -> Vec<Secret> {
         range: scalar.range.clone(),
     }));
     let taken: Vec<&Range<usize>> = values.iter().map(|scalar| &scalar.range).collect();
-    let mut at = 0;
+    let (mut at, mut above) = (0, None);
     for line in yaml.split_inclusive('\n') {
         let end = at + line.trim_end().len();
         let part = match parsed.is_ok() {
@@ -101,7 +104,10 @@ pub(super) fn secrets(yaml: &str, twins: Twins) -> Vec<Secret> {
         };
         if let Some(part) = part {
             let text = &yaml[part.clone()];
-            let inside = in_line(text);
+            let inside = match parsed.is_err() && is_below(&mut above, text) {
+                true => rest_of_value(text),
+                false => in_line(text),
+            };
             let mut label = text.to_owned();
             for range in inside.iter().rev() {
                 label.replace_range(range.clone(), DOTS);
@@ -114,6 +120,27 @@ pub(super) fn secrets(yaml: &str, twins: Twins) -> Vec<Secret> {
         at += line.len();
     }
     apart(found)
+}
+
+/// Whether a line of a text that cannot be parsed belongs to the value of a secret `above` it, by its indentation: it goes
+/// on up to the next key that is indented no deeper. `above` becomes that of the next line.
+fn is_below(above: &mut Option<usize>, line: &str) -> bool {
+    let indent = line.len() - line.trim_start().len();
+    let (name, rest) = line.split_once([':', '：']).unwrap_or((line, "-"));
+    let is_key = rest.is_empty() || rest.starts_with(char::is_whitespace);
+    if above.is_some_and(|above| !line.trim().is_empty() && (indent > above || !is_key)) {
+        return true;
+    }
+    if !line.trim().is_empty() {
+        *above = (is_key && is_secret(name.trim_matches(|c: char| c.is_whitespace() || "-?\"'".contains(c))))
+            .then_some(indent);
+    }
+    false
+}
+
+fn rest_of_value(line: &str) -> Vec<Range<usize>> {
+    let start = line.len() - line.trim_start().len();
+    std::iter::once(start..line.len()).collect()
 }
 
 /// In order, and those that overlap as one: an alias stands where its anchor does.
@@ -175,8 +202,12 @@ pub(super) enum Until {
 pub(super) fn in_address(text: &str, until: Until) -> Vec<(String, Range<usize>)> {
     let mut found: Vec<(String, Range<usize>)> = Vec::new();
     let text = text.trim_end().trim_end_matches(['"', '\'']);
-    for (at, _) in text.match_indices("://") {
+    for (number, (at, _)) in text.match_indices("://").enumerate() {
         let start = at + 3;
+        if number == MOST_ADDRESSES {
+            found.push((String::new(), start..text.len()));
+            break;
+        }
         let address = &text[start..];
         if until == Until::Line {
             if let Some((user, _)) = address.rsplit_once('@')

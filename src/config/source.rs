@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use saphyr::{MarkedYamlOwned, ScalarStyle, ScanError, YamlDataOwned, YamlLoader};
 use saphyr_parser::{Marker, Parser};
 
-use super::{Flags, Setting, absolute, secrets};
+use super::{Flags, Setting, absolute, depth, secrets};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
@@ -322,6 +322,7 @@ fn written_length(written: &str) -> usize {
 }
 
 fn documents(yaml: &str) -> std::result::Result<Vec<MarkedYamlOwned>, ScanError> {
+    depth::check(yaml)?;
     let mut loader = YamlLoader::<MarkedYamlOwned>::default();
     loader.early_parse(false);
     Parser::new_from_str(yaml).load(&mut loader, true)?;

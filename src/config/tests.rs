@@ -1,4 +1,8 @@
+use proptest::prelude::*;
+use proptest::sample::select;
+
 use super::*;
+use crate::odd;
 
 /// The configuration of a settings file and an environment, in a data directory of its own.
 fn read(yaml: &str, env: &[(&str, &str)]) -> Result<Config> {
@@ -256,4 +260,94 @@ fn trusted_proxies_are_addresses_or_networks() {
         "server.trusted-proxies: proxy.example",
         &["server.trusted-proxies", "proxy.example"],
     );
+}
+
+fn judge(yaml: &str) -> Result<Config, Vec<Problem>> {
+    let flags = Flags {
+        data: Some("/data".into()),
+        ..Flags::default()
+    };
+    let reader = Reader {
+        source: Source::new(&flags, []),
+        flags,
+    };
+    reader.judge(yaml)
+}
+
+proptest! {
+    #![proptest_config(odd::config())]
+
+    #[test]
+    fn whatever_the_file_says_it_is_read_or_refused_with_place_and_reason(
+        yaml in odd::text(&[
+            DEFAULT_FILE,
+            "jpom:\n  cluster: {id: b1, heart-second: 9}\n  db.url: mysql://u:p@a,b/c\nserver: {port: 80, trusted-proxies: [10.0.0.0/8, '::1']}\n",
+            "a: &a [1, {b: 2}]\nc: *a\n--- \nserver.port: 080\n? [x]\n: !!int 'y'\n",
+        ]),
+    ) {
+        match judge(&yaml) {
+            Ok(config) => {
+                prop_assert!(config.cluster.heart_seconds >= 5 && (1..=20).contains(&config.cluster.id.len()));
+                prop_assert!(config.base_path.is_empty() || config.base_path.starts_with('/'));
+            }
+            Err(problems) => {
+                for problem in problems {
+                    let said = problem.text.say(Lang::En);
+                    let is_named = said.contains("/data/application.yml") || KEYS.iter().any(|(key, _)| said.contains(key));
+                    prop_assert!(is_named && !said.contains("%{"), "{}", said);
+                    prop_assert!(problem.line.is_none_or(|line| line <= yaml.lines().count() + 1), "{:?}", problem);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_refused_is_refused_by_its_key(key in select(KEYS.map(|(key, _)| key).to_vec()), value in odd::text(&[
+        "EAST", "30", "true", "mysql://u:p@h/db", "en", "/a/b", "10.0.0.0/8, ::1", "0.0.0.0", "/etc/x.pem",
+    ])) {
+        if let Err(problems) = judge(&format!("{key}: {}\n", serde_json::Value::from(value))) {
+            for problem in problems {
+                let said = problem.text.say(Lang::En);
+                let section = key.rsplit_once('.').unwrap().0;
+                prop_assert!(said.contains(section), "{}", said);
+            }
+        }
+    }
+}
+
+#[test]
+fn brackets_within_brackets_end_no_process() {
+    for (open, shut) in [
+        ("[", ""),
+        ("[", "]"),
+        ("{a: ", ""),
+        ("{a: ", "}"),
+        ("- ", ""),
+        ("? ", ""),
+    ] {
+        let yaml = open.repeat(15_000) + &shut.repeat(15_000);
+        let problems = judge(&yaml).unwrap_err();
+        assert!(problems[0].text.say(Lang::En).contains("application.yml"), "{open}");
+        mask::masked(&yaml);
+        assert!(change::set(&yaml, CLUSTER_ID, "EAST").is_err());
+    }
+}
+
+#[test]
+fn aliases_of_aliases_fill_no_memory() {
+    let mut yaml = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for number in 1..12 {
+        let before = format!("*a{}", number - 1);
+        yaml += &format!("a{number}: &a{number} [{}]\n", vec![before; 10].join(", "));
+    }
+    assert!(judge(&yaml).is_err());
+}
+
+#[test]
+fn very_many_addresses_in_a_line_are_looked_through_at_once() {
+    let began = std::time::Instant::now();
+    for line in ["# ", "", "[", "a: "].map(|start| start.to_owned() + &"x://?".repeat(12_000)) {
+        mask::masked(&line);
+    }
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }

@@ -151,7 +151,10 @@ impl<T: Say + ?Sized> Say for &T {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     #[test]
     fn what_somebody_else_said_is_short_and_controls_nothing() {
@@ -173,5 +176,36 @@ mod tests {
         assert_eq!(Lang::parse("zh_cn"), Some(Lang::ZhCn));
         assert_eq!(Lang::parse("en_us"), Some(Lang::En));
         assert_eq!(Lang::parse("klingon"), None);
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_said_its_detail_is_a_short_line_and_its_own_detail(
+            said in odd::text(&["a\u{1b}[31m\r\nb\u{202e}c", "Connection refused (os error 111)"]),
+        ) {
+            let short = detail(&said);
+            prop_assert!(short.chars().count() <= LONGEST_DETAIL && short.trim() == short);
+            prop_assert!(!short.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)), "{:?}", short);
+            prop_assert_eq!(detail(&short), short);
+        }
+
+        #[test]
+        fn whatever_a_browser_accepts_is_read_and_a_wish_for_all_is_heard(
+            accept in odd::text(&["zh-CN,zh;q=0.9,en;q=0.8", "fr;q=1e309, en;q=NaN"]),
+        ) {
+            let before = Lang::from_accept(&accept);
+            let after = Lang::from_accept(&format!("{accept},en;q=0"));
+            prop_assert_eq!(before.is_some(), after.is_some());
+        }
+
+        #[test]
+        fn what_is_filled_in_is_not_filled_in_again(value in odd::text(&["%{value}", "%{from}%{to}"])) {
+            let text = Text::new("audit.plain").with("value", &value);
+            for lang in Lang::ALL {
+                prop_assert_eq!(text.say(lang), value.as_str());
+            }
+        }
     }
 }

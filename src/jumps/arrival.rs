@@ -20,7 +20,7 @@ use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::people::sessions::{self, origin, stranger};
 use crate::people::{Role, Viewer, secret};
-use crate::web::guard::is_https;
+use crate::web::guard::{cookies, is_https};
 use crate::web::layout::{ARRIVED, COOKIE_SECONDS, LANG_COOKIE, THEME_COOKIE, Theme};
 use crate::web::{Form, Hx, filters};
 
@@ -125,11 +125,8 @@ async fn update(hx: Hx, app: Data<&App>, form: Form, req: &Request) -> Result<Re
 
 /// The code that the browser carries; empty for none.
 fn code(req: &Request) -> String {
-    let headers = req.headers().get_all(header::COOKIE).iter();
-    let parsed = headers.filter_map(|value| value.to_str().ok());
-    let mut cookies = parsed.flat_map(cookie::Cookie::split_parse).flatten();
-    let found = cookies.find(|cookie| cookie.name() == CODE_COOKIE);
-    found.map_or_else(String::new, |cookie| cookie.value().to_owned())
+    let found = cookies(req).find(|(name, _)| name == CODE_COOKIE);
+    found.map_or_else(String::new, |(_, value)| value)
 }
 
 fn with(mut answer: Response, cookies: impl IntoIterator<Item = String>) -> Response {

@@ -25,7 +25,10 @@ fn needs_guard(cell: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{quoted, unguarded};
+    use proptest::prelude::*;
+
+    use super::{FORMULA, quoted, unguarded};
+    use crate::odd;
 
     #[test]
     fn no_cell_breaks_out_or_is_taken_for_a_formula() {
@@ -39,6 +42,22 @@ mod tests {
         for cell in ["", "web", "=1+1", "'=1+1", "''@x", "'", "'x'", "＝1", "-"] {
             let written = quoted(cell);
             assert_eq!(unguarded(&written[1..written.len() - 1]), cell);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn any_row_is_read_as_it_was_and_nothing_in_it_is_a_formula(
+            cells in proptest::collection::vec(odd::text(&["=1+1", "'-x", "''＝1", "a \"b\", c\r\n@d"]), 1..5),
+        ) {
+            let row = cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row.as_bytes());
+            let read: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(read.len(), 1);
+            prop_assert!(read[0].iter().all(|cell| !cell.starts_with(FORMULA)));
+            prop_assert_eq!(read[0].iter().map(unguarded).collect::<Vec<_>>(), cells);
         }
     }
 }

@@ -186,3 +186,72 @@ pub fn line_mistake(text: &str, most: usize) -> Option<Text> {
     }
     (text.chars().count() > most).then(|| Text::new("form.long").with("most", most))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::odd;
+
+    const MULTIPART: &str = "--b\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nkind,name\r\n--b\r\nContent-Disposition: \
+        form-data; name=\"file\"; filename=\"a.csv\"\r\nContent-Type: text/csv\r\n\r\nssh,ü\r\n--b--\r\n";
+
+    fn length(form: &Form) -> usize {
+        let fields = form.fields.iter().map(|(name, value)| name.len() + value.len());
+        form.file.len() + fields.sum::<usize>()
+    }
+
+    #[tokio::test]
+    async fn a_form_with_a_file_is_read() {
+        let form = Form::read_with_file("multipart/form-data; boundary=b", MULTIPART.into())
+            .await
+            .unwrap();
+        assert_eq!((form.text("text"), form.file()), ("kind,name", "ssh,ü".as_bytes()));
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_sent_is_a_form_no_longer_than_it_and_its_ids_are_plain(
+            body in odd::bytes(&["name=a+b&id=7&id=%00%E9%9B%86", "=&&a=%&%zz=%2"]),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let form = runtime.block_on(Form::read(body.clone().into(), LONGEST)).unwrap();
+            // A byte that is no text is three as the sign for it.
+            prop_assert!(length(&form) <= 3 * body.len());
+            prop_assert!(form.id("id").bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(form.ids("id").all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
+            prop_assert_eq!(form.text("name"), form.exact("name").trim());
+            let short = runtime.block_on(Form::read(body.clone().into(), 5));
+            prop_assert_eq!(short.is_err(), body.len() > 5);
+        }
+
+        #[test]
+        fn whatever_is_sent_with_a_file_is_no_longer_than_it(
+            kind in odd::text(&["multipart/form-data; boundary=b", "multipart/form-data; boundary=\"b\"; charset=x"]),
+            body in odd::bytes(&[MULTIPART]),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            if let Ok(form) = runtime.block_on(Form::read_with_file(&kind, body.clone().into())) {
+                prop_assert!(length(&form) <= 3 * body.len());
+            }
+        }
+
+        #[test]
+        fn what_a_browser_sends_is_read_as_it_was_typed(fields in proptest::collection::vec((odd::junk(), odd::junk()), 0..5)) {
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+            let form = Form::of(form_urlencoded::parse(body.as_bytes()));
+            prop_assert_eq!(form.fields, fields);
+        }
+
+        #[test]
+        fn a_line_that_passes_shows_all_that_it_is(line in odd::text(&["Web 1", "a\u{202e}b"])) {
+            if line_mistake(&line, 20).is_none() {
+                prop_assert!(line.chars().count() <= 20);
+                prop_assert_eq!(crate::i18n::detail(&line).chars().count(), line.trim().chars().count());
+            }
+        }
+    }
+}

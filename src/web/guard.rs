@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use cookie::Cookie;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response};
@@ -119,6 +120,15 @@ pub fn is_https(req: &Request) -> bool {
 pub fn bearer(req: &Request) -> Option<&str> {
     let (scheme, token) = req.header(header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+}
+
+/// Every cookie that can be read, in order. Others on this host may set cookies of any bytes, which must not take ours away.
+pub fn cookies(req: &Request) -> impl Iterator<Item = (String, String)> {
+    let headers = req.headers().get_all(header::COOKIE).iter();
+    let parsed = headers
+        .flat_map(|value| Cookie::split_parse(String::from_utf8_lossy(value.as_bytes())))
+        .flatten();
+    parsed.map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
 }
 
 /// A path of ours, to return to: neither another host (`//`, `/\`) nor anything that could end a header.

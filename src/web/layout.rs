@@ -10,7 +10,7 @@ use poem::Request;
 use poem::http::header;
 use url::{Position, Url};
 
-use super::guard::is_local;
+use super::guard::{cookies, is_local};
 use super::hx::wants_block;
 use crate::app::{App, Standing};
 use crate::i18n::{Lang, Text};
@@ -210,13 +210,11 @@ struct Cookies {
 impl Cookies {
     fn of(req: &Request) -> Cookies {
         let mut found = Cookies::default();
-        let headers = req.headers().get_all(header::COOKIE).iter();
-        let parsed = headers.filter_map(|value| value.to_str().ok());
-        for cookie in parsed.flat_map(cookie::Cookie::split_parse).flatten() {
-            match cookie.name() {
-                LANG_COOKIE => found.lang = Lang::parse(cookie.value()),
-                THEME_COOKIE => found.theme = Theme::parse(cookie.value()).unwrap_or_default(),
-                SAID_COOKIE => found.said = said(cookie.value()),
+        for (name, value) in cookies(req) {
+            match name.as_str() {
+                LANG_COOKIE => found.lang = Lang::parse(&value),
+                THEME_COOKIE => found.theme = Theme::parse(&value).unwrap_or_default(),
+                SAID_COOKIE => found.said = said(&value),
                 name => found.shows_session |= name.starts_with("muster_s_"),
             }
         }

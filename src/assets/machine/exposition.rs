@@ -99,7 +99,10 @@ fn plain(value: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     fn one(line: &str) -> Sample<'_> {
         let mut all = samples(line);
@@ -153,5 +156,37 @@ mod tests {
         }
         assert_eq!(one("x{a=\"1} 2\ny 1").name, "y");
         assert_eq!(one("x{a} 1").label("a"), "");
+    }
+
+    const SAMPLES: [&str; 4] = [
+        "# HELP x y\n# TYPE x gauge\nx{a=\"1\", b = \"2\",} -1.5e+09 1700000000000\n",
+        "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 1234.5\nnode_load1 0.25\r\n",
+        "x{a=\"}{\\\"\\\\\",mountpoint=\"C:\\\\a\\n\"} NaN",
+        "x{} +Inf\ny 1",
+    ];
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_answered_a_sample_is_a_name_and_a_number(answer in odd::text(&SAMPLES)) {
+            for sample in samples(&answer) {
+                prop_assert!(!sample.name.is_empty() && !sample.name.starts_with('#') && !sample.name.contains(['{', ' ']), "{:?}", sample);
+                for label in ["", "a", "cpu", "mountpoint"] {
+                    prop_assert!(sample.label(label).len() <= sample.labels.len());
+                }
+            }
+        }
+
+        #[test]
+        fn what_an_exporter_writes_is_read(before in odd::junk(), value in odd::junk(), number in any::<f64>()) {
+            let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let (left, right) = (escaped(&before), escaped(&value));
+            let line = format!("x{{before=\"{left}\",label=\"{right}\"}} {number:e}");
+            let sample = sample(&line).unwrap();
+            prop_assert_eq!(sample.label("before"), before);
+            prop_assert_eq!(sample.label("label"), value);
+            prop_assert!(sample.value == number || number.is_nan());
+        }
     }
 }

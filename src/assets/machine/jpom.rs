@@ -158,7 +158,10 @@ fn usage(percent: Option<f64>, total: Option<u64>) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     #[test]
     fn the_header_is_the_hash_of_user_and_password() {
@@ -169,5 +172,43 @@ mod tests {
         };
         // printf 'jpomAgent@secret' | sha1sum
         assert_eq!(authorization(&secret), "c2d8f3612fc387d5c439a54ee70abd7508b5f552");
+    }
+
+    const SAMPLES: [&str; 3] = [
+        r#"{"code":200,"msg":"ok","data":{"simpleStatus":{"cpu":12.5,"memory":40.0,"disk":70},"systemInfo":{"systemUptime":99,"osVersion":"Linux","hostName":"h","osCpuCores":4,"osMoneyTotal":8000000000,"osLoadAverage":[0.1,0.2,0.3],"osFileStoreTotal":9007199254740995},"jpomInfo":{"jpomManifest":{"version":"2.11.9"}},"systemSleep":1000}}"#,
+        r#"{"code":200,"data":{"jpomInfo":{"jpomManifest":{"version":null}},"oshiError":"no"}}"#,
+        r#"{"code":900,"msg":"x"}"#,
+    ];
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_is_answered_the_facts_are_possible_and_short(answer in odd::bytes(&SAMPLES)) {
+            match report(&answer, "u", Limits::default(), Duration::from_secs(1)) {
+                Ok(report) => {
+                    let facts = report.facts;
+                    for text in [&facts.host_name, &facts.os, &facts.software] {
+                        prop_assert_eq!(&detail(text), text);
+                    }
+                    prop_assert!(facts.cpu.is_none_or(|cpu| (0.0..=100.0).contains(&cpu)));
+                    let usages = facts.memory.into_iter().chain(facts.disks.iter().map(|disk| disk.usage));
+                    for usage in usages {
+                        prop_assert!(usage.used <= usage.total, "{:?}", usage);
+                    }
+                    prop_assert!(report.latency.is_none_or(|latency| latency <= Duration::from_secs(1)));
+                }
+                Err(Reason::Unexpected { detail: said } | Reason::Agent { detail: said }) => {
+                    prop_assert_eq!(detail(&said), said);
+                }
+                Err(reason) => prop_assert!(matches!(reason, Reason::Denied { .. }), "{:?}", reason),
+            }
+        }
+
+        #[test]
+        fn no_more_is_used_than_there_is(percent in 0.0..=100.0, total in any::<u64>()) {
+            let usage = usage(Some(percent), Some(total)).unwrap();
+            prop_assert!(usage.used <= usage.total, "{:?}", usage);
+        }
     }
 }

@@ -96,7 +96,10 @@ fn shown(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     #[test]
     fn the_software_is_what_stands_between_protocol_and_remark() {
@@ -118,6 +121,34 @@ mod tests {
                 matches!(refused, Err(Reason::Unexpected { .. })),
                 "{line:?}: {refused:?}"
             );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_a_host_begins_with_is_told_short_and_in_one_line(
+            line in odd::bytes(&["SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-1.99-Cisco-1.25\n", "220 ftp.example\r\n"]),
+        ) {
+            match software(&line) {
+                Ok(software) => {
+                    prop_assert!(!software.is_empty() && !software.contains(' '));
+                    prop_assert_eq!(detail(&software), software);
+                }
+                Err(Reason::Unexpected { detail: said }) => prop_assert_eq!(detail(&said), said),
+                Err(other) => prop_assert!(false, "{:?}", other),
+            }
+            let heard = shown(&line);
+            let mut seen = Seen { heard: heard.clone(), ..Seen::default() };
+            for reason in [closed(&line, ""), closed(&line, &heard), seen.timed_out(std::time::Duration::MAX)] {
+                if let Reason::Unexpected { detail: said } = reason {
+                    prop_assert_eq!(detail(&said), said);
+                }
+            }
+            seen.software = "x".to_owned();
+            let timed_out = matches!(seen.timed_out(std::time::Duration::ZERO), Reason::TimedOut { seconds: 0 });
+            prop_assert!(timed_out, "a host that said what it is was only slow");
         }
     }
 }

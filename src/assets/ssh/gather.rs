@@ -175,7 +175,10 @@ fn memory(meminfo: &str) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     const DEBIAN: &str = "\
 Welcome to db1!
@@ -335,5 +338,25 @@ overlayfs:/overlay        4480       448      4032  10% /
         );
         assert_eq!(names(&facts), ["/c"]);
         assert_eq!(facts.disks[0].usage.percent(), 100.0);
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_a_host_says_the_facts_are_possible_and_short(said in odd::text(&[DEBIAN, ROUTER])) {
+            let Some(facts) = read(&said, Some([840.0, 1020.0])) else { return Ok(()) };
+            let mounts = facts.disks.iter().map(|disk| &disk.mount);
+            for text in [&facts.host_name, &facts.os, &facts.kernel].into_iter().chain(mounts) {
+                prop_assert_eq!(&detail(text), text);
+            }
+            prop_assert!(facts.disks.len() <= 10);
+            let usages = facts.memory.into_iter().chain(facts.disks.iter().map(|disk| disk.usage));
+            for usage in usages {
+                prop_assert!(usage.used <= usage.total, "{:?}", usage);
+            }
+            prop_assert!(facts.cpu.is_none_or(|cpu| (0.0..=100.0).contains(&cpu)));
+            prop_assert!(facts.load.is_none_or(|load| load.iter().all(|value| value.is_finite() && *value >= 0.0)));
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::web::form::LONGEST_FILE;
 
 /// More are refused: each line costs some statements, and all are kept in memory.
 pub const MOST_LINES: usize = 20_000;
+/// A head with more columns is none: each word of it is compared with all names of ours.
+const MOST_COLUMNS: usize = 1000;
 /// Of the columns nobody knows, so many are named, each so long.
 const MOST_UNKNOWN: usize = 10;
 const LONGEST_UNKNOWN: usize = 30;
@@ -56,6 +58,9 @@ pub fn read(bytes: &[u8]) -> Result<Table, Text> {
         Some(head) => head.map_err(not_csv)?,
         None => return Err(Text::new("transfer.empty")),
     };
+    if head.len() > MOST_COLUMNS {
+        return Err(Text::new("transfer.not_csv"));
+    }
     let words: Vec<&str> = head.iter().collect();
     let is_jpom = jpom::is_head(&words);
     let find = if is_jpom { jpom::known } else { known };
@@ -197,7 +202,11 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
+    use crate::web::cell::quoted;
 
     #[test]
     fn lines_are_counted_past_remarks_empty_lines_and_lines_within_a_cell() {
@@ -216,5 +225,66 @@ mod tests {
             let table = read(text.as_bytes()).unwrap();
             assert_eq!(table.lines[0].of("host"), "h");
         }
+    }
+
+    const SAMPLES: [&str; 4] = [
+        "\u{feff}kind,name,group,colour\n\n#ssh,x\nssh,a,g,red\n# more\nssh,\"b\nc\",'=g\n",
+        "类型;Name;host;password\r\nssh;a;h;s3cret\r\n",
+        "name\tgroupName\thost\tport\tuser\tpassword\tcharset\tconnectType\tprivateKey\ttimeout\na\tg\th\t22\tu\ts3cret\tutf8\tPUBKEY\tfile:/k\t0\n",
+        "kind,kind\n",
+    ];
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_a_file_holds_its_lines_are_in_order_and_a_refusal_repeats_no_secret(bytes in odd::bytes(&SAMPLES)) {
+            match read(&bytes) {
+                Ok(table) => {
+                    let ends = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    let numbers: Vec<u64> = table.lines.iter().map(|line| line.number).collect();
+                    // A line may end with a carriage return alone, which counts as none.
+                    prop_assert!(numbers.is_sorted() && numbers.iter().all(|number| (1..=ends + 1).contains(number)), "{:?}", numbers);
+                    prop_assert!(table.unknown.len() <= MOST_UNKNOWN);
+                    prop_assert!(table.unknown.iter().all(|word| word.chars().count() <= LONGEST_UNKNOWN));
+                    let cells = table.lines.iter().flat_map(|line| &line.cells);
+                    prop_assert!(cells.map(|(_, cell)| cell.len()).sum::<usize>() <= bytes.len() + 10 * table.lines.len());
+                }
+                Err(text) => {
+                    let said = text.say(crate::i18n::Lang::En);
+                    prop_assert!(said.len() < 300 && !said.contains("s3cret"), "{}", said);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_exported_comes_back(rows in proptest::collection::vec((odd::junk(), odd::junk()), 1..6)) {
+            // No asset has such a name: it could not be saved.
+            let rows: Vec<_> = rows.iter().map(|(name, group)| [name.replace('\0', ""), group.replace('\0', "")]).collect();
+            let written: String = rows
+                .iter()
+                .map(|row| format!("{},{},{}\r\n", quoted("ssh"), quoted(&row[0]), quoted(&row[1])))
+                .collect();
+            let table = read(format!("kind,name,group\r\n{written}").as_bytes()).unwrap();
+            prop_assert_eq!(table.lines.len(), rows.len());
+            for (line, [name, group]) in table.lines.iter().zip(&rows) {
+                for (column, cell) in [("name", name), ("group", group)] {
+                    let (kept, is_empty) = (line.of(column), cell.trim().is_empty());
+                    prop_assert!(kept == cell || is_empty && kept.trim().is_empty(), "{:?}", kept);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_of_very_many_columns_is_refused_before_it_is_looked_through() {
+        let began = std::time::Instant::now();
+        for head in [
+            "kind,name".to_owned() + &",".repeat(LONGEST_FILE - 100),
+            "name,".repeat(500_000),
+        ] {
+            assert!(read(format!("{head}\nssh,a\n").as_bytes()).is_err());
+        }
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
 }

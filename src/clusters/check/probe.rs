@@ -127,14 +127,7 @@ pub async fn judge(address: &str, expected: &str, reach: Reach) -> Verdict {
         Err(verdict) => return verdict,
     };
     match answer {
-        Ok(told) if told["product"] == "Muster" => match told["installId"].as_str() {
-            Some(id) if id == expected => Verdict::of(Outcome::Fine),
-            Some(id) if is_install_id(id) => Verdict {
-                answered_id: id.to_owned(),
-                ..Verdict::of(Outcome::Other)
-            },
-            _ => Verdict::of(Outcome::NotMuster),
-        },
+        Ok(told) if told["product"] == "Muster" => who(&told, expected),
         // Jpom knows no such address, or answers everything with its page.
         other => match json(&format!("{address}/check-system"), reach).await {
             Ok(Ok(told)) if told["code"] == 200 && told["data"].get("routerBase").is_some() => {
@@ -142,6 +135,18 @@ pub async fn judge(address: &str, expected: &str, reach: Reach) -> Verdict {
             }
             _ => Verdict::because(Outcome::NotMuster, other.err().unwrap_or_default()),
         },
+    }
+}
+
+/// What a server of ours says of itself.
+fn who(told: &Json, expected: &str) -> Verdict {
+    match told["installId"].as_str() {
+        Some(id) if id == expected => Verdict::of(Outcome::Fine),
+        Some(id) if is_install_id(id) => Verdict {
+            answered_id: id.to_owned(),
+            ..Verdict::of(Outcome::Other)
+        },
+        _ => Verdict::of(Outcome::NotMuster),
     }
 }
 
@@ -266,7 +271,10 @@ fn allowed(found: Vec<SocketAddr>, reach: Reach) -> Result<Vec<SocketAddr>, Forb
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::odd;
 
     #[test]
     fn one_forbidden_address_of_a_name_is_enough() {
@@ -286,6 +294,27 @@ mod tests {
             ("http://localhost:9", Reach::Public),
         ] {
             assert_eq!(judge(address, "", reach).await.outcome, Outcome::Forbidden, "{address}");
+        }
+    }
+
+    const OWN: &str = "91c653b3e17c4021b486416e33d014c8";
+    const SAMPLES: [&str; 4] = [
+        r#"{"product":"Muster","version":"0.1.0","installId":"91c653b3e17c4021b486416e33d014c8","clusterId":"EAST"}"#,
+        r#"{"installId":"00000000000000000000000000000000","product":"Muster"}"#,
+        r#"{"code":200,"data":{"routerBase":""}}"#,
+        "[]",
+    ];
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn an_answer_is_ours_only_with_our_id_and_no_other_id_is_kept_than_a_good_one(answer in odd::bytes(&SAMPLES)) {
+            let Ok(told) = serde_json::from_slice::<Json>(&answer) else { return Ok(()) };
+            let verdict = who(&told, OWN);
+            prop_assert_eq!(verdict.outcome == Outcome::Fine, told["installId"] == OWN);
+            prop_assert_eq!(verdict.outcome == Outcome::Other, is_install_id(&verdict.answered_id));
+            prop_assert!(verdict.answered_id.is_empty() || verdict.answered_id != OWN);
         }
     }
 }

@@ -159,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn in_a_file_of_another_format_secrets_are_hidden() {
+        for yaml in [
+            "jpom.db.user-name=jpom\njpom.db.user-pwd=s3cret\n",
+            "|\n  user-pwd: s3cret\n",
+            "--- >\n  x\n  mysql://u:s3cret@h\n",
+        ] {
+            let shown = masked(yaml);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(unmasked(&shown, yaml).unwrap(), yaml);
+        }
+    }
+
+    #[test]
     fn in_a_text_that_cannot_be_parsed_a_secret_of_several_lines_is_hidden_whole() {
         for value in [
             "|\n    s3cret\n\n    s3cret2",
@@ -311,7 +324,9 @@ mod tests {
         #[test]
         fn untouched_dots_give_the_same_text_back_or_are_refused(text in odd::text(&SHAPES)) {
             // A text that cannot be read is never saved.
-            prop_assume!(!text.contains('•') && single_scalars(&text).is_ok());
+            if text.contains('•') || single_scalars(&text).is_err() {
+                return Ok(());
+            }
             if let Ok(back) = unmasked(&masked(&text), &text) {
                 prop_assert_eq!(back, text);
             }

@@ -95,16 +95,18 @@ pub(super) fn secrets(yaml: &str, twins: Twins) -> Vec<Secret> {
         range: scalar.range.clone(),
     }));
     let taken: Vec<&Range<usize>> = values.iter().map(|scalar| &scalar.range).collect();
+    // What has no keys, as a file of another format, is read as one value, but tells no less.
+    let is_yaml = parsed.is_ok() && !values.iter().any(|scalar| scalar.key.is_empty());
     let (mut at, mut above) = (0, None);
     for line in yaml.split_inclusive('\n') {
         let end = at + line.trim_end().len();
-        let part = match parsed.is_ok() {
+        let part = match is_yaml {
             true => comment(yaml, at..end, &taken),
             false => Some(at..end),
         };
         if let Some(part) = part {
             let text = &yaml[part.clone()];
-            let inside = match parsed.is_err() && is_below(&mut above, text) {
+            let inside = match !is_yaml && is_below(&mut above, text) {
                 true => rest_of_value(text),
                 false => in_line(text),
             };

@@ -348,7 +348,8 @@ fn flatten(
             }
             return;
         }
-        _ if above.is_empty() => return,
+        // A text without any key has no settings, but may have secrets.
+        _ if above.is_empty() && lists == Lists::Joined => return,
         _ => return leaf(above.to_owned(), name, node),
     };
     for (key, value) in entries {

@@ -24,6 +24,7 @@ mod door;
 mod edit;
 mod groups;
 mod handovers;
+mod headers;
 mod home;
 mod hostile;
 mod identity;

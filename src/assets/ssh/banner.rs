@@ -134,7 +134,7 @@ mod tests {
             match software(&line) {
                 Ok(software) => {
                     prop_assert!(!software.is_empty() && !software.contains(' '));
-                    prop_assert_eq!(detail(&software), software);
+                    prop_assert_eq!(detail(&software), software.trim());
                 }
                 Err(Reason::Unexpected { detail: said }) => prop_assert_eq!(detail(&said), said),
                 Err(other) => prop_assert!(false, "{:?}", other),

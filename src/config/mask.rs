@@ -341,8 +341,12 @@ mod tests {
             shape in 0..6_usize,
         ) {
             let value = crate::i18n::detail(format_args!("{left}{secret}{right}"));
-            prop_assume!(value.contains(&secret));
-            prop_assume!(!before.contains(&secret) && !value.contains('\u{feff}'));
+            if !value.contains(&secret) {
+                return Ok(());
+            }
+            if before.contains(&secret) || value.contains('\u{feff}') {
+                return Ok(());
+            }
             let line = match shape {
                 0 => format!("user-pwd: '{}'", value.replace('\'', "''")),
                 1 => format!("user-pwd: {}", serde_json::Value::from(value)),

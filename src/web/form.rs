@@ -240,6 +240,14 @@ mod tests {
         }
 
         #[test]
+        fn a_file_comes_as_it_was(file in odd::bytes(&["kind,name\r\nssh,a\r\n"])) {
+            let body = [b"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n", &file[..], b"\r\n--b--\r\n"].concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let form = runtime.block_on(Form::read_with_file("multipart/form-data; boundary=b", body.into())).unwrap();
+            prop_assert_eq!(form.file(), &file[..]);
+        }
+
+        #[test]
         fn what_a_browser_sends_is_read_as_it_was_typed(fields in proptest::collection::vec((odd::junk(), odd::junk()), 0..5)) {
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
             let form = Form::of(form_urlencoded::parse(body.as_bytes()));

@@ -162,7 +162,7 @@ mod tests {
         "# HELP x y\n# TYPE x gauge\nx{a=\"1\", b = \"2\",} -1.5e+09 1700000000000\n",
         "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 1234.5\nnode_load1 0.25\r\n",
         "x{a=\"}{\\\"\\\\\",mountpoint=\"C:\\\\a\\n\"} NaN",
-        "x{} +Inf\ny 1",
+        "x{} +Inf\n#y 1",
     ];
 
     proptest! {

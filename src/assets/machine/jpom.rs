@@ -152,13 +152,15 @@ fn facts(data: &Data, manifest: &JpomManifest) -> Facts {
 
 fn usage(percent: Option<f64>, total: Option<u64>) -> Option<Usage> {
     let (percent, total) = (percent.filter(|percent| (0.0..=100.0).contains(percent))?, total?);
-    let used = (total as f64 * percent / 100.0).round() as u64;
+    // Beyond 2^53 bytes the product may round up.
+    let used = ((total as f64 * percent / 100.0).round() as u64).min(total);
     Some(Usage { used, total })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
     use crate::odd;
@@ -184,8 +186,14 @@ mod tests {
         #![proptest_config(odd::config())]
 
         #[test]
-        fn whatever_is_answered_the_facts_are_possible_and_short(answer in odd::bytes(&SAMPLES)) {
-            match report(&answer, "u", Limits::default(), Duration::from_secs(1)) {
+        fn whatever_is_answered_the_facts_are_possible_and_short(
+            answer in odd::bytes(&SAMPLES),
+            number in select(&["-1", "100.1", "1e308", "null", "\"x\"", "100", "0"][..]),
+            word in odd::junk(),
+        ) {
+            let answer = String::from_utf8_lossy(&answer);
+            let answer = answer.replace("12.5", number).replace("70", number).replace("\"h\"", &serde_json::Value::from(word).to_string());
+            match report(answer.as_bytes(), "u", Limits::default(), Duration::from_secs(1)) {
                 Ok(report) => {
                     let facts = report.facts;
                     for text in [&facts.host_name, &facts.os, &facts.software] {
@@ -206,7 +214,10 @@ mod tests {
         }
 
         #[test]
-        fn no_more_is_used_than_there_is(percent in 0.0..=100.0, total in any::<u64>()) {
+        fn no_more_is_used_than_there_is(
+            percent in prop_oneof![Just(100.0), 0.0..=100.0],
+            total in prop_oneof![any::<u64>(), (0..64_u32).prop_map(|bits| (1 << bits) - 1)],
+        ) {
             let usage = usage(Some(percent), Some(total)).unwrap();
             prop_assert!(usage.used <= usage.total, "{:?}", usage);
         }

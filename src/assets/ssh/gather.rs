@@ -344,7 +344,12 @@ overlayfs:/overlay        4480       448      4032  10% /
         #![proptest_config(odd::config())]
 
         #[test]
-        fn whatever_a_host_says_the_facts_are_possible_and_short(said in odd::text(&[DEBIAN, ROUTER])) {
+        fn whatever_a_host_says_the_facts_are_possible_and_short(
+            said in odd::text(&[DEBIAN, ROUTER]),
+            name in odd::text(&["db1"]),
+            number in odd::text(&["800000", "18446744073709551615", "-1"]),
+        ) {
+            let said = said.replace("db1", &name.repeat(40)).replace("800000", &number);
             let Some(facts) = read(&said, Some([840.0, 1020.0])) else { return Ok(()) };
             let mounts = facts.disks.iter().map(|disk| &disk.mount);
             for text in [&facts.host_name, &facts.os, &facts.kernel].into_iter().chain(mounts) {

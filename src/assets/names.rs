@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(20);
+    const SHORT: Duration = Duration::from_millis(100);
 
     #[tokio::test]
     async fn slow_names_keep_their_places_whoever_waits_and_the_next_time_no_other_names_waiting() {

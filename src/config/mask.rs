@@ -159,6 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn neither_a_tag_nor_a_second_question_mark_shows_a_secret() {
+        for yaml in [
+            "!\nuser-pwd: s3cret\n",
+            "jpom: !x\n  db: !!map {user-pwd: !!str s3cret}\n",
+            "tokens: !x [!!str s3cret, !y {a: s3cret}]\n",
+            "url: mysql://u@h??x=ü&password=s3cret\n",
+            "url: mysql://u@h??password=s3cre•\n",
+        ] {
+            let shown = masked(yaml);
+            assert!(!shown.contains("s3cre") && !shown.contains("cret"), "{shown}");
+            assert_eq!(unmasked(&shown, yaml).unwrap(), yaml);
+        }
+        assert!(masked("url: x://h??password=s3cret\n").ends_with(&format!("{DOTS}\n")));
+    }
+
+    #[test]
     fn in_a_file_of_another_format_secrets_are_hidden() {
         for yaml in [
             "jpom.db.user-name=jpom\njpom.db.user-pwd=s3cret\n",

@@ -242,7 +242,7 @@ pub(super) fn in_address(text: &str, until: Until) -> Vec<(String, Range<usize>)
         }
         let query = address.find('?').unwrap_or(address.len());
         let mut from = start + query + 1;
-        for pair in address[query..].trim_start_matches('?').split(['&', ';']) {
+        for pair in address.get(query + 1..).unwrap_or_default().split(['&', ';']) {
             if let Some((name, value)) = pair.split_once('=')
                 && is_secret(name)
                 && !value.is_empty()

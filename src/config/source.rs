@@ -341,6 +341,8 @@ fn flatten(
 ) {
     let is_apart = |items: &[MarkedYamlOwned]| lists == Lists::Apart || items.iter().any(|item| plain(item).is_none());
     let entries = match &node.data {
+        // A tag changes nothing here.
+        YamlDataOwned::Tagged(_, inner) => return flatten(inner, (above, name), lists, leaf),
         YamlDataOwned::Mapping(entries) => entries,
         YamlDataOwned::Sequence(items) if is_apart(items) => {
             for (at, item) in items.iter().enumerate() {

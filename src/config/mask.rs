@@ -164,6 +164,8 @@ mod tests {
             "!\nuser-pwd: s3cret\n",
             "jpom: !x\n  db: !!map {user-pwd: !!str s3cret}\n",
             "tokens: !x [!!str s3cret, !y {a: s3cret}]\n",
+            "? [a]\n: {user-pwd: s3cret}\n",
+            "~: {user-pwd: s3cret}\n",
             "url: mysql://u@h??x=ü&password=s3cret\n",
             "url: mysql://u@h??password=s3cre•\n",
         ] {

@@ -355,7 +355,9 @@ fn flatten(
         _ => return leaf(above.to_owned(), name, node),
     };
     for (key, value) in entries {
-        let Some(word) = plain(key) else { continue };
+        // A list as a key is no setting, but a secret may stand below it.
+        let odd = || (lists == Lists::Apart).then(|| "?".to_owned());
+        let Some(word) = plain(key).or_else(odd) else { continue };
         let path = if above.is_empty() {
             word
         } else {

@@ -70,6 +70,12 @@ pub fn unmasked(typed: &str, former: &str) -> Result<String, Vec<Problem>> {
             problems.push(unknown_dots(typed, scalar.range.start, &scalar.key));
         }
     }
+    // Dots that are no secret's any more would be saved in its place.
+    for scalar in single_scalars(&text).unwrap_or_default() {
+        if problems.is_empty() && scalar.value.contains(DOTS) {
+            problems.push(unknown_dots(&text, scalar.range.start, &scalar.key));
+        }
+    }
     problems.sort_by_key(|problem| problem.line);
     // Whatever shape a text has: filling secrets in must not make anything else readable. What was typed is not compared
     // with secrets, so the answer tells nothing of them.

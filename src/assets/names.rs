@@ -99,7 +99,14 @@ mod tests {
         assert!(timeout(SHORT, names.look_up("good", || 7)).await.is_err());
         drop(ends);
         assert_eq!(names.look_up("good", || 7).await, Some(7));
-        assert!(names.is_slow("slow0") && names.is_slow("slow2") && !names.is_slow("good"));
+        // Each says so on its own thread, when it comes to run.
+        let all_said = async {
+            while !(names.is_slow("slow0") && names.is_slow("slow1") && names.is_slow("slow2")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(100 * SHORT, all_said).await.unwrap();
+        assert!(!names.is_slow("good"));
 
         let (end, ended) = mpsc::channel::<()>();
         let looked = names.look_up("slow0", move || ended.recv().is_ok());

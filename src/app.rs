@@ -39,6 +39,8 @@ pub struct Inner {
     pub settings: tokio::sync::Mutex<Latest>,
     name: RwLock<String>,
     last_beat: RwLock<Option<Beat>>,
+    /// When somebody's change through this server was done last.
+    written: RwLock<Option<Instant>>,
     /// Whether the last page that asked the database got no answer.
     pub unanswered: AtomicBool,
     /// So many assets fail at once that it may be our own network.
@@ -98,6 +100,7 @@ impl App {
                 settings: config.settings.clone(),
             }),
             last_beat: RwLock::new(None),
+            written: RwLock::new(None),
             unanswered: AtomicBool::new(false),
             mass_loss: AtomicBool::new(false),
             lacks_key: AtomicBool::new(false),
@@ -135,6 +138,15 @@ impl App {
     /// Remembers when the last beat that landed was sent (not when its answer came), and the interval it wrote.
     pub fn beat_landed(&self, sent: Instant, interval_s: u32) {
         write(&self.last_beat, Some(Beat { sent, interval_s }));
+    }
+
+    /// When somebody's change through this server was done last.
+    pub fn written(&self) -> Option<Instant> {
+        read(&self.written)
+    }
+
+    pub fn note_written(&self) {
+        write(&self.written, Some(Instant::now()));
     }
 
     /// For how long no beat has landed, if that is so long that others may soon take over: the offline limit less one

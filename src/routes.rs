@@ -46,6 +46,7 @@ pub fn all(app: &App) -> BoxEndpoint<'static, Response> {
     };
     // Each address has its own limit; this one is for what is none of them.
     site.around(|next, req| web::page::errors_within(web::page::LONGEST, next, req))
+        .around(web::fresh::writes)
         .around(web::guard::headers)
         .data(app.clone())
         .data(Arc::new(People::default()))

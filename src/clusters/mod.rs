@@ -32,6 +32,8 @@ use crate::i18n::Text;
 use crate::install::is_install_id;
 use crate::liveness::{State, rule, span};
 use crate::people::access::{Access, Address, get};
+use crate::web::fresh::since;
+use crate::web::hx::Blocks;
 use crate::web::{Hx, filters};
 use list::List;
 use queries::{Details, Namesake, Row};
@@ -62,6 +64,8 @@ pub struct Index {
     pub list: List,
     /// Above the list; no part of its fragment.
     pub panel: Option<Panel>,
+    /// The fragment as it is sent, which says nothing of its reader.
+    pub printed: Blocks,
 }
 
 #[derive(Template)]
@@ -90,8 +94,8 @@ async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request)
     };
     let whole = !hx.wants_block();
     let key = (whole, query.to_owned());
-    let page = lists.read(key, || Index::load(&app, wanted, whole)).await?;
-    hx.answer(status, &*page, &page.as_list())
+    let page = lists.read(key, since(req), || Index::load(&app, wanted, whole)).await?;
+    hx.answer_alike(status, &*page, (&page.as_list(), &page.printed))
 }
 
 impl Index {
@@ -119,7 +123,11 @@ impl Index {
         } else {
             None
         };
-        Ok(Index { list, panel })
+        Ok(Index {
+            list,
+            panel,
+            printed: Blocks::default(),
+        })
     }
 }
 

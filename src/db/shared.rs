@@ -1,17 +1,19 @@
-//! Identical reads share one answer, which is never older than the question.
+//! Identical reads share one answer, which is never older than whoever asks allows.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::OnceCell;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// Whoever asks while the same read is under way waits for the next one: it starts after the question, so everybody
-/// sees what was written before they asked, and all who wait share it.
+/// Answers that are kept; beyond that those that nobody waits for are forgotten.
+const MOST: usize = 64;
+
+/// Whoever asks while the same read is under way waits for it or, if it began too early for them, for the next one, which
+/// all who wait share. A read that began just when somebody asks may have missed what they wrote, so it does for nobody.
 #[derive(Debug)]
-pub struct Shared<K: Eq + Hash + Clone, V> {
+pub struct Shared<K: Eq + Hash, V> {
     lanes: Mutex<HashMap<K, Arc<Lane<V>>>>,
 }
 
@@ -19,78 +21,89 @@ pub struct Shared<K: Eq + Hash + Clone, V> {
 #[derive(Debug)]
 struct Lane<V> {
     turn: tokio::sync::Mutex<()>,
-    /// The read that has not started yet.
-    next: Mutex<Arc<Answer<V>>>,
+    last: Mutex<Option<Last<V>>>,
 }
 
-type Answer<V> = OnceCell<Result<Arc<V>, Arc<Error>>>;
+/// The last read that ended.
+#[derive(Debug)]
+struct Last<V> {
+    began: Instant,
+    answer: Answer<V>,
+}
 
-impl<K: Eq + Hash + Clone, V> Shared<K, V> {
+type Answer<V> = std::result::Result<Arc<V>, Arc<Error>>;
+
+impl<K: Eq + Hash, V> Shared<K, V> {
     pub fn new() -> Shared<K, V> {
         Shared {
             lanes: Mutex::default(),
         }
     }
 
-    /// The answer to a read that started after this call. If the asker who performs it goes away, another one does.
+    /// The answer to a read that began after `since`, an instant that has passed; for what was written before this call to
+    /// be seen, that of the call itself. If the asker who performs it goes away, another one does.
     ///
     /// # Errors
-    /// Those of `ask`, to all who share them.
-    pub async fn read<F>(&self, key: K, ask: impl FnOnce() -> F) -> Result<Arc<V>>
+    /// Those of `ask`, to all who waited for it; they are not kept.
+    pub async fn read<F>(&self, key: K, since: Instant, ask: impl FnOnce() -> F) -> Result<Arc<V>>
     where
         F: Future<Output = Result<V>>,
     {
-        let visit = self.enter(key);
-        let answer = lock(&visit.lane.next).clone();
-        let told = answer.get_or_init(|| async {
-            let _turn = visit.lane.turn.lock().await;
-            // Who comes from here on may have written what this read does not see.
-            *lock(&visit.lane.next) = Arc::default();
-            ask().await.map(Arc::new).map_err(Arc::new)
-        });
-        told.await.clone().map_err(|error| match *error {
-            Error::Unavailable(_) => Error::Unavailable(error.into()),
-            _ => Error::Internal(error.into()),
-        })
+        let asked = Instant::now();
+        let lane = self.lane(key);
+        if let Some(answer) = lane.told((since, asked)) {
+            return answer;
+        }
+        let _turn = lane.turn.lock().await;
+        if let Some(answer) = lane.told((since, asked)) {
+            return answer;
+        }
+        let began = Instant::now();
+        let answer = ask().await.map(Arc::new).map_err(Arc::new);
+        let told = answer.clone();
+        *lock(&lane.last) = Some(Last { began, answer });
+        handed_on(told)
     }
 
-    fn enter(&self, key: K) -> Visit<'_, K, V> {
-        let fresh = || {
-            Arc::new(Lane {
-                turn: tokio::sync::Mutex::default(),
-                next: Mutex::default(),
-            })
-        };
-        let lane = lock(&self.lanes).entry(key.clone()).or_insert_with(fresh).clone();
-        Visit {
-            shared: self,
-            key,
-            lane,
+    fn lane(&self, key: K) -> Arc<Lane<V>> {
+        let mut lanes = lock(&self.lanes);
+        if lanes.len() >= MOST && !lanes.contains_key(&key) {
+            // Whoever is in a lane holds it too; new ones come only under this lock.
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
+        lanes.entry(key).or_default().clone()
     }
 }
 
-impl<K: Eq + Hash + Clone, V> Default for Shared<K, V> {
+impl<K: Eq + Hash, V> Default for Shared<K, V> {
     fn default() -> Shared<K, V> {
         Shared::new()
     }
 }
 
-/// Somebody in a lane; the last one to leave, even by being dropped, takes it away.
-struct Visit<'a, K: Eq + Hash + Clone, V> {
-    shared: &'a Shared<K, V>,
-    key: K,
-    lane: Arc<Lane<V>>,
-}
-
-impl<K: Eq + Hash + Clone, V> Drop for Visit<'_, K, V> {
-    fn drop(&mut self) {
-        let mut lanes = lock(&self.shared.lanes);
-        // One for the map, one for us; new ones come only under this lock.
-        if Arc::strong_count(&self.lane) == 2 {
-            lanes.remove(&self.key);
+impl<V> Default for Lane<V> {
+    fn default() -> Lane<V> {
+        Lane {
+            turn: tokio::sync::Mutex::default(),
+            last: Mutex::default(),
         }
     }
+}
+
+impl<V> Lane<V> {
+    fn told(&self, (since, asked): (Instant, Instant)) -> Option<Result<Arc<V>>> {
+        let last = lock(&self.last);
+        let last = last.as_ref()?;
+        let is_good = last.began > if last.answer.is_ok() { since } else { asked };
+        is_good.then(|| handed_on(last.answer.clone()))
+    }
+}
+
+fn handed_on<V>(answer: Answer<V>) -> Result<Arc<V>> {
+    answer.map_err(|error| match *error {
+        Error::Unavailable(_) => Error::Unavailable(error.into()),
+        _ => Error::Internal(error.into()),
+    })
 }
 
 /// [`Shared`] for reads of many keys by one statement: all who ask meanwhile, for whatever keys, share the next read.
@@ -120,7 +133,7 @@ impl<K: Eq + Hash + Clone, V> Batch<K, V> {
         // Noted before the read is joined, so that the read, which starts later, finds them.
         let _asking = Asking::note(&self.asked, keys);
         let all = || lock(&self.asked).keys().cloned().collect();
-        self.shared.read((), || ask(all())).await
+        self.shared.read((), Instant::now(), || ask(all())).await
     }
 }
 
@@ -191,6 +204,10 @@ mod tests {
         }
 
         async fn read(&self) -> Result<u32> {
+            self.read_since(Instant::now()).await
+        }
+
+        async fn read_since(&self, since: Instant) -> Result<u32> {
             let ask = || async {
                 self.reads.fetch_add(1, Ordering::SeqCst);
                 let seen = self.number.load(Ordering::SeqCst);
@@ -200,15 +217,11 @@ mod tests {
                     seen => Ok(seen),
                 }
             };
-            self.shared.read("key", ask).await.map(|answer| *answer)
+            self.shared.read("key", since, ask).await.map(|answer| *answer)
         }
 
         fn let_go(&self, reads: usize) {
             self.going.as_ref().unwrap().add_permits(reads);
-        }
-
-        fn is_empty(&self) -> bool {
-            lock(&self.shared.lanes).is_empty()
         }
     }
 
@@ -235,7 +248,48 @@ mod tests {
         assert_eq!(second.await.unwrap().unwrap(), 2);
         assert_eq!(third.await.unwrap().unwrap(), 2);
         assert_eq!(table.reads.load(Ordering::SeqCst), 2);
-        assert!(table.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_for_whoever_allows_its_age() {
+        let table = Table::held();
+        let before = Instant::now();
+        table.let_go(1);
+        assert_eq!(table.read().await.unwrap(), 0);
+        table.number.store(1, Ordering::SeqCst);
+        assert_eq!(table.read_since(before).await.unwrap(), 0, "kept");
+        table.let_go(1);
+        assert_eq!(table.read().await.unwrap(), 1, "not for somebody who may have written");
+        assert_eq!(table.read_since(before).await.unwrap(), 1);
+        assert_eq!(table.reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_read_under_way_does_for_whoever_allows_its_age_and_errors_are_not_kept() {
+        let table = Table::held();
+        let before = Instant::now();
+        table.number.store(u32::MAX, Ordering::SeqCst);
+        let first = start(&table).await;
+        let second = table.clone();
+        let second = tokio::spawn(async move { second.read_since(before).await });
+        tokio::task::yield_now().await;
+        table.let_go(2);
+        assert!(first.await.unwrap().is_err());
+        assert!(second.await.unwrap().is_err(), "one that began after the question");
+        table.number.store(3, Ordering::SeqCst);
+        table.let_go(1);
+        assert_eq!(table.read_since(before).await.unwrap(), 3);
+        assert_eq!(table.reads.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn no_more_answers_are_kept_than_there_is_room_for() {
+        let shared = Shared::new();
+        for key in 0..1000 {
+            let ask = || async { Ok(key) };
+            assert_eq!(*shared.read(key, Instant::now(), ask).await.unwrap(), key);
+            assert!(lock(&shared.lanes).len() <= MOST);
+        }
     }
 
     #[tokio::test]
@@ -248,7 +302,6 @@ mod tests {
         table.number.store(1, Ordering::SeqCst);
         table.let_go(2);
         assert_eq!(third.await.unwrap().unwrap(), 1);
-        assert!(table.is_empty());
     }
 
     #[tokio::test]

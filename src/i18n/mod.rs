@@ -7,7 +7,7 @@ use std::fmt;
 const LONGEST_DETAIL: usize = 200;
 
 /// The languages a reader can have. Chinese comes first because most users read it first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Lang {
     #[default]
     ZhCn,

@@ -3,21 +3,25 @@
 mod arrival;
 pub mod queries;
 
+use std::sync::Arc;
+
 use askama::Template;
 use mysql_async::TxOpts;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
-use poem::{Request, Response, handler};
+use poem::{EndpointExt, Request, Response, handler};
 use url::{Url, form_urlencoded};
 
 use crate::app::App;
 use crate::clusters::check::probe::Outcome;
+use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::install::is_install_id;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Entry as Line, Object};
 use crate::people::{Role, Viewer, secret};
+use crate::web::fresh::since;
 use crate::web::guard::is_local;
 use crate::web::{Form, Hx, filters};
 use crate::workspaces::queries::{self as workspaces, Reachable};
@@ -28,23 +32,43 @@ const SEARCHED: usize = 8;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
-        get("/jumps/new", Access::Signed, new).always(),
+        get("/jumps/new", Access::Signed, new.data(Arc::new(Menus::new()))).always(),
         post("/jumps", Access::Signed, create).in_person().always(),
     ];
     own.into_iter().chain(arrival::routes()).collect()
 }
 
+/// Where somebody may go.
+#[derive(Debug)]
+struct Ways {
+    clusters: Vec<Entry>,
+    workspaces: Vec<Reachable>,
+}
+
+/// By whose they are, whether as a member, and what is searched for. The menu is opened all the time.
+type Menus = Shared<(String, bool, String), Ways>;
+
 /// The menu; its block `menu` is what drops down.
 #[derive(Template)]
 #[template(path = "jumps/new.html", blocks = ["menu"])]
 struct Menu {
-    clusters: Vec<Entry>,
-    workspaces: Vec<Reachable>,
+    ways: Arc<Ways>,
     own_install_id: String,
     role: Role,
     /// Where the reader is, to be there on the other cluster.
     back: String,
     text: String,
+}
+
+impl Ways {
+    async fn load(app: &App, who: Who<'_>, text: &str) -> Result<Ways> {
+        let mut conn = app.db.conn().await?;
+        let member = who.is_member.then_some(who.account_id);
+        Ok(Ways {
+            clusters: queries::menu(&mut conn, who, text).await?,
+            workspaces: workspaces::reachable(&mut conn, member, (who.own, text)).await?,
+        })
+    }
 }
 
 impl Menu {
@@ -58,7 +82,7 @@ impl Menu {
     }
 
     fn is_searched(&self) -> bool {
-        self.clusters.len() >= SEARCHED || !self.text.is_empty()
+        self.ways.clusters.len() >= SEARCHED || !self.text.is_empty()
     }
 
     /// What a button sends for a workspace: its cluster, and its page there.
@@ -111,7 +135,7 @@ fn destination(path: &str) -> &str {
 
 /// `GET /jumps/new`
 #[handler]
-async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
+async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, menus: Data<&Arc<Menus>>, req: &Request) -> Result<Response> {
     let (mut back, mut text) = (String::new(), String::new());
     for (key, value) in form_urlencoded::parse(req.uri().query().unwrap_or_default().as_bytes()) {
         match key.as_ref() {
@@ -120,12 +144,10 @@ async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<R
             _ => {}
         }
     }
-    let mut conn = app.db.conn().await?;
     let who = who(&viewer, &app);
-    let member = who.is_member.then_some(who.account_id);
+    let key = (who.account_id.to_owned(), who.is_member, text.clone());
     let page = Menu {
-        clusters: queries::menu(&mut conn, who, &text).await?,
-        workspaces: workspaces::reachable(&mut conn, member, (who.own, &text)).await?,
+        ways: menus.read(key, since(req), || Ways::load(&app, who, &text)).await?,
         role: viewer.role,
         own_install_id: hx.layout.install_id.clone(),
         back: destination(&back).to_owned(),

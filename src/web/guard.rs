@@ -131,6 +131,11 @@ pub fn cookies(req: &Request) -> impl Iterator<Item = (String, String)> {
     parsed.map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
 }
 
+/// For which paths our cookies are.
+pub fn cookie_path(base: &str) -> &str {
+    if base.is_empty() { "/" } else { base }
+}
+
 /// A path of ours, to return to: neither another host (`//`, `/\`) nor anything that could end a header.
 pub fn is_local(path: &str) -> bool {
     path.starts_with('/')

@@ -1,22 +1,28 @@
 //! One address, two answers: the whole page for a browser, one block of it for htmx.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use askama::Template;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::body::Bytes;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response};
 
+use super::guard::cookie_path;
 use super::layout::{Layout, LayoutValue, Reader, SAID_COOKIE};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::i18n::Lang;
 
 /// Below this compressing saves less than its own header.
 const LEAST_COMPRESSED: usize = 600;
+/// Of one answer of the database.
+const MOST_BLOCKS: usize = 8;
 /// How long the last answer was, and the most that is made room for.
 static USUAL_LENGTH: AtomicUsize = AtomicUsize::new(8 * 1024);
 const LONGEST_KEPT: usize = 256 * 1024;
@@ -110,11 +116,7 @@ impl Hx {
     }
 
     fn set_said(&self, answer: &mut Response, said: &str, seconds: u32) {
-        let path = if self.layout.base.is_empty() {
-            "/"
-        } else {
-            &self.layout.base
-        };
+        let path = cookie_path(&self.layout.base);
         let cookie = format!("{SAID_COOKIE}={said}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax");
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             answer.headers_mut().append(header::SET_COOKIE, cookie);
@@ -138,16 +140,32 @@ impl Hx {
     /// # Errors
     /// [`Error::Internal`] when the template fails.
     pub fn answer(&self, status: StatusCode, page: &impl Template, block: &impl Template) -> Result<Response> {
-        let values = LayoutValue(self.layout.clone());
-        // As long as the one before: a long list would else be moved again and again while it grows.
-        let mut html = String::with_capacity(USUAL_LENGTH.load(Ordering::Relaxed));
+        let text = match self.wants_block {
+            true => Printed::new(block, &self.layout)?,
+            false => Printed::new(page, &self.layout)?,
+        };
+        self.give(status, &text)
+    }
+
+    /// [`Hx::answer`], with a block that is printed once for all who read it in the same language.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the template fails.
+    pub fn answer_alike(
+        &self,
+        status: StatusCode,
+        page: &impl Template,
+        (block, blocks): (&impl Template, &Blocks),
+    ) -> Result<Response> {
         match self.wants_block {
-            true => block.render_into_with_values(&mut html, &values)?,
-            false => page.render_into_with_values(&mut html, &values)?,
+            true => self.give(status, &*blocks.print(block, &self.layout)?),
+            false => self.answer(status, page, block),
         }
-        USUAL_LENGTH.store((html.len() + 1024).min(LONGEST_KEPT), Ordering::Relaxed);
-        let tag = entity_tag(&html);
-        let unchanged = status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &tag));
+    }
+
+    fn give(&self, status: StatusCode, text: &Printed) -> Result<Response> {
+        let unchanged =
+            status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &text.tag));
         let mut answer = Response::builder()
             .header(
                 header::VARY,
@@ -164,22 +182,74 @@ impl Hx {
                 },
             );
         if status == StatusCode::OK {
-            answer = answer.header(header::ETAG, &tag);
+            answer = answer.header(header::ETAG, &text.tag);
         }
         if unchanged {
             return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
         }
         answer = answer.status(status).content_type("text/html; charset=utf-8");
-        let mut answer = if self.takes_gzip && html.len() >= LEAST_COMPRESSED {
-            let body = gzip(html.as_bytes(), Compression::fast()).map_err(|cause| Error::Internal(cause.into()))?;
-            answer.header(header::CONTENT_ENCODING, "gzip").body(body)
+        let mut answer = if self.takes_gzip && text.html.len() >= LEAST_COMPRESSED {
+            answer.header(header::CONTENT_ENCODING, "gzip").body(text.compressed()?)
         } else {
-            answer.body(html)
+            answer.body(text.html.clone())
         };
         if self.layout.said.is_some() && !self.wants_block {
             self.set_said(&mut answer, "", 0);
         }
         Ok(answer)
+    }
+}
+
+/// A page or block as it is sent.
+#[derive(Debug)]
+struct Printed {
+    html: Bytes,
+    tag: String,
+    /// Once somebody wants it so.
+    gzip: OnceLock<Bytes>,
+}
+
+impl Printed {
+    fn new(template: &impl Template, layout: &Arc<Layout>) -> Result<Printed> {
+        // As long as the one before: a long list would else be moved again and again while it grows.
+        let mut html = String::with_capacity(USUAL_LENGTH.load(Ordering::Relaxed));
+        template.render_into_with_values(&mut html, &LayoutValue(layout.clone()))?;
+        USUAL_LENGTH.store((html.len() + 1024).min(LONGEST_KEPT), Ordering::Relaxed);
+        Ok(Printed {
+            tag: entity_tag(&html),
+            html: html.into(),
+            gzip: OnceLock::new(),
+        })
+    }
+
+    fn compressed(&self) -> Result<Bytes> {
+        if let Some(known) = self.gzip.get() {
+            return Ok(known.clone());
+        }
+        let bytes = gzip(&self.html, Compression::fast()).map_err(|cause| Error::Internal(cause.into()))?;
+        Ok(self.gzip.get_or_init(|| bytes.into()).clone())
+    }
+}
+
+/// What one answer of the database looks like in a block that shows nothing of its reader but the language and whose page
+/// it is part of.
+#[derive(Debug, Default)]
+pub struct Blocks(Mutex<HashMap<(Lang, String), Arc<Printed>>>);
+
+impl Blocks {
+    fn print(&self, block: &impl Template, layout: &Arc<Layout>) -> Result<Arc<Printed>> {
+        let key = (layout.lang, layout.install_id.clone());
+        let known = |blocks: &HashMap<_, Arc<Printed>>| blocks.get(&key).cloned();
+        if let Some(printed) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(printed);
+        }
+        let printed = Arc::new(Printed::new(block, layout)?);
+        let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whose page it is says the reader.
+        if blocks.len() < MOST_BLOCKS {
+            blocks.insert(key, printed.clone());
+        }
+        Ok(printed)
     }
 }
 

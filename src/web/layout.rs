@@ -10,6 +10,7 @@ use poem::Request;
 use poem::http::header;
 use url::{Position, Url};
 
+use super::fresh::WROTE_COOKIE;
 use super::guard::{cookies, is_local};
 use super::hx::wants_block;
 use crate::app::{App, Standing};
@@ -119,6 +120,8 @@ pub struct Layout {
     pub from: String,
     /// The browser shows a session, good or not.
     pub shows_session: bool,
+    /// The browser wrote something a moment ago, here or elsewhere.
+    pub has_written: bool,
 }
 
 /// With a fragment's request: the install id of the server that the rest of the page came from.
@@ -168,6 +171,7 @@ impl Layout {
             said: cookies.said,
             from: came_from(req, &app.config.base_path),
             shows_session: cookies.shows_session,
+            has_written: cookies.has_written,
         }
     }
 
@@ -205,6 +209,7 @@ struct Cookies {
     theme: Theme,
     said: Option<Text>,
     shows_session: bool,
+    has_written: bool,
 }
 
 impl Cookies {
@@ -215,6 +220,7 @@ impl Cookies {
                 LANG_COOKIE => found.lang = Lang::parse(&value),
                 THEME_COOKIE => found.theme = Theme::parse(&value).unwrap_or_default(),
                 SAID_COOKIE => found.said = said(&value),
+                WROTE_COOKIE => found.has_written = true,
                 name => found.shows_session |= name.starts_with("muster_s_"),
             }
         }

@@ -4,6 +4,7 @@ pub mod files;
 pub mod cell;
 pub mod connections;
 pub mod form;
+pub mod fresh;
 pub mod guard;
 pub mod hx;
 pub mod layout;

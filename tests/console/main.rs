@@ -22,6 +22,7 @@ mod docker;
 #[path = "../faults/door.rs"]
 mod door;
 mod edit;
+mod fresh;
 mod groups;
 mod handovers;
 mod headers;

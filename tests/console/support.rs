@@ -197,7 +197,13 @@ impl Visitor {
         }
     }
 
+    /// As of somebody who has just written something: what tests write themselves, past the server, is to be seen at once.
     pub(crate) fn cookie(&self) -> String {
+        format!("{}; muster_wrote=1", self.calm_cookie())
+    }
+
+    /// As of somebody who only looks.
+    pub(crate) fn calm_cookie(&self) -> String {
         match (self.account_id.as_str(), self.token.as_str()) {
             ("", token) => format!("muster_form={token}"),
             (_, token) => format!("muster_s_test={token}"),

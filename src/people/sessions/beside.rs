@@ -10,12 +10,14 @@ use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, Request, Response};
 use tokio::time::timeout;
 
+use super::look::{LOOK, look};
+use super::queries::Holder;
 use super::shown::Shown;
-use super::{LOOK, look};
 use crate::app::App;
 use crate::error::Error;
 use crate::people::People;
 use crate::people::role::Role;
+use crate::web::fresh::since_of_refresh;
 use crate::web::hx::wants_block;
 use crate::web::{Hx, page};
 
@@ -24,23 +26,32 @@ const MOMENT: Duration = Duration::from_secs(60);
 /// Browsers that are remembered; beyond that all are forgotten, which costs each of them one slower refresh.
 const MOST: usize = 4096;
 
-/// The sessions that were good a moment ago. A hint for what to read early, never a reason to show it.
+/// The sessions that were good a moment ago, and since before when.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<HashMap<String, (Role, Instant)>>);
+pub struct Recent(Mutex<HashMap<String, (Holder, Instant)>>);
 
 impl Recent {
-    pub(super) fn note(&self, token_hash: &str, role: Role) {
+    /// Of a read that began after `asked`.
+    pub(super) fn note(&self, holder: &Holder, asked: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(token_hash.to_owned(), (role, Instant::now()));
+        known.insert(holder.token_hash.clone(), (holder.clone(), asked));
     }
 
+    /// Whoever was let in by a read that began after an instant.
+    pub(super) fn since(&self, token_hash: &str, since: Instant) -> Option<Holder> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (holder, asked) = known.get(token_hash)?;
+        (*asked > since).then(|| holder.clone())
+    }
+
+    /// A hint for what to read early, never a reason to show it.
     fn role_of(&self, token_hash: &str) -> Option<Role> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (role, at) = known.get(token_hash)?;
-        (at.elapsed() < MOMENT).then_some(*role)
+        let (holder, asked) = known.get(token_hash)?;
+        (asked.elapsed() < MOMENT).then_some(holder.role)
     }
 }
 
@@ -68,8 +79,13 @@ pub async fn beside(
     let (Some(app), Some(people)) = (req.data::<App>().cloned(), req.data::<Arc<People>>().cloned()) else {
         return Ok(next.get_response(req).await);
     };
-    let hx = Hx::of(&req);
-    let both = async { tokio::join!(timeout(LOOK, look(&app, &people, &shown)), next.get_response(req)) };
+    let (hx, since) = (Hx::of(&req), since_of_refresh(&req));
+    let both = async {
+        tokio::join!(
+            timeout(LOOK, look(&app, &people, &shown, since)),
+            next.get_response(req)
+        )
+    };
     let (found, answer) = tokio::select! {
         both = both => both,
         error = app.db.nodes().left() => return Ok(page::refusal(&hx, &error.into(), true)?),

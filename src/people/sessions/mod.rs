@@ -2,12 +2,12 @@
 //! server knows whom any other has let in.
 
 pub mod beside;
+mod look;
 pub mod queries;
 mod shown;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use mysql_async::Transaction;
 use poem::http::{HeaderValue, Method, header};
@@ -17,14 +17,15 @@ use uuid::Uuid;
 
 use super::audit::Actor;
 use super::role::Role;
-use super::users::queries as users;
 use super::{People, secret};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
 use crate::liveness::State;
+use crate::web::fresh::since_of_refresh;
 use crate::web::guard::bearer;
 use crate::web::layout::Reader;
 use crate::web::{Hx, page};
+use look::{Found, LOOK, look};
 use queries::{Holder, Origin};
 use shown::{FORM_COOKIE, SessionCookie, Shown};
 
@@ -35,8 +36,6 @@ pub const IDLE_HOURS: u32 = 8;
 pub const ABSOLUTE_HOURS: u32 = 7 * 24;
 /// How long the second factor may take after the password.
 pub const PENDING_MINUTES: u32 = 10;
-/// How long a page waits to know who asks.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
@@ -110,14 +109,6 @@ pub struct HalfWay {
 #[derive(Debug, Clone)]
 pub struct Unknown(pub String);
 
-/// What one look at the database tells.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Found {
-    holders: Vec<Holder>,
-    token: Option<queries::TokenHolder>,
-    anybody: bool,
-}
-
 /// What an unknown reader must do first.
 pub fn nobody(req: &Request) -> Error {
     let known = req
@@ -135,7 +126,7 @@ pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Resu
     let is_starting = matches!(*app.standing.borrow(), Standing::Starting(_));
     let mut form_cookie = None;
     if !is_starting {
-        match timeout(LOOK, look(&app, &people, &shown)).await {
+        match timeout(LOOK, look(&app, &people, &shown, since_of_refresh(&req))).await {
             Ok(Ok(found)) => form_cookie = admit(&mut req, &app, &shown, &found).await,
             Ok(Err(error)) => drop(req.extensions_mut().insert(Unknown(chain(&error)))),
             Err(_) => drop(req.extensions_mut().insert(Unknown("no answer within 5 s".into()))),
@@ -168,68 +159,6 @@ pub async fn shown_role(app: &App, req: &Request) -> Result<Option<Role>> {
     drop(conn);
     note_token(app, &holder, &origin(req, app)).await;
     Ok(Some(holder.account_role.min(holder.token_role)))
-}
-
-/// What the database says of whoever shows this; when another of its nodes is used meanwhile, that one is asked.
-async fn look(app: &App, people: &People, shown: &Shown) -> Result<Found> {
-    loop {
-        tokio::select! {
-            found = ask(app, people, shown) => return found,
-            _ = app.db.nodes().left() => {}
-        }
-    }
-}
-
-async fn ask(app: &App, people: &People, shown: &Shown) -> Result<Found> {
-    let mut found = match &shown.token {
-        Some(hash) => by_token(app, hash).await?,
-        None => by_session(app, people, shown.hashes()).await?,
-    };
-    found.anybody |= people.anybody.load(Ordering::Relaxed);
-    if !found.anybody {
-        found.anybody = users::anybody(&mut app.db.conn().await?).await?;
-    }
-    if found.anybody {
-        people.anybody.store(true, Ordering::Relaxed);
-    }
-    Ok(found)
-}
-
-async fn by_token(app: &App, hash: &str) -> Result<Found> {
-    let mut conn = app.db.conn().await?;
-    let token = queries::token_holder(&mut conn, hash, &app.install.id).await?;
-    if let Some(Some(name)) = token.as_ref().map(|holder| &holder.own_name) {
-        app.set_name(name.clone());
-    }
-    Ok(Found {
-        anybody: token.is_some(),
-        token,
-        ..Found::default()
-    })
-}
-
-async fn by_session(app: &App, people: &People, hashes: Vec<String>) -> Result<Found> {
-    if hashes.is_empty() {
-        return Ok(Found::default());
-    }
-    let all = people.lookups.read(hashes.clone(), |hashes| async move {
-        let mut conn = app.db.conn().await?;
-        Ok(queries::holders(&mut conn, &hashes, &app.install.id).await?)
-    });
-    let all = all.await?;
-    let own = all.iter().filter(|holder| hashes.contains(&holder.token_hash));
-    let holders: Vec<Holder> = own.cloned().collect();
-    if let Some(name) = holders.first().and_then(|holder| holder.own_name.as_ref()) {
-        app.set_name(name.clone());
-    }
-    for holder in holders.iter().filter(|holder| !holder.pending) {
-        people.recent.note(&holder.token_hash, holder.role);
-    }
-    Ok(Found {
-        anybody: !holders.is_empty(),
-        holders,
-        token: None,
-    })
 }
 
 /// Puts into the request who it is from, and what proves that a form comes from our page. Returns the cookie that a

@@ -6,7 +6,7 @@ use poem::http::header;
 use super::queries::Origin;
 use crate::app::App;
 use crate::people::secret;
-use crate::web::guard::{bearer, client_address, cookies, is_https};
+use crate::web::guard::{bearer, client_address, cookie_path, cookies, is_https};
 
 /// Sessions of that many servers in one browser are looked at: cookies know no ports, and those of a session that has
 /// ended stay until they are a week old.
@@ -101,10 +101,7 @@ pub fn cookie_name(app: &App) -> String {
 
 /// A cookie for our paths only that no script can read.
 pub fn cookie(app: &App, name: &str, value: &str, seconds: Option<u64>, is_https: bool) -> String {
-    let path = match app.config.base_path.as_str() {
-        "" => "/",
-        base => base,
-    };
+    let path = cookie_path(&app.config.base_path);
     let age = seconds.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
     let secure = if is_https { "; Secure" } else { "" };
     format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax{age}{secure}")

@@ -43,7 +43,10 @@ fn with_dots<'a>(yaml: &str, secrets: &[Secret], stands_for: impl Fn(&str) -> &'
 }
 
 pub(super) fn is_dots(written: &str) -> bool {
-    written.trim_matches(['"', '\'']) == DOTS
+    let quoted = ['"', '\'']
+        .iter()
+        .find_map(|quote| written.strip_prefix(*quote)?.strip_suffix(*quote));
+    quoted.unwrap_or(written) == DOTS
 }
 
 /// Puts the secrets of `former` back where the dots were left as they were.
@@ -227,6 +230,8 @@ mod tests {
         let refused = |typed: &str, former: &str| unmasked(typed, former).unwrap_err()[0].line;
         assert_eq!(refused(&format!("a: 1\nb-token: {DOTS}\n"), "a: 1\n"), Some(2));
         assert_eq!(refused(&format!("pwd: {DOTS}x\n"), "pwd: y\n"), Some(1));
+        // The quote would go with them.
+        assert_eq!(refused(&format!("#pwd: {DOTS}\"\n"), "#pwd: y\n"), Some(1));
         // One of two is gone: it would be a guess which.
         let two = "#pwd: one\n#pwd: two\n";
         assert_eq!(refused(&format!("#pwd: {DOTS}\n"), two), Some(1));
@@ -262,6 +267,7 @@ mod tests {
             "url: \"mysql:\\/\\/u:s3cret@h\"\n",
             "url: mysql://u:s3/cret@h/db\n",
             "url: mysql://u:it's-s3cret@h/db\n",
+            "url: mysql://u:s3cret\nto: mysql://u:s3cret/db\nat: mysql://u:s3/cret\n",
             "url: mysql://u:pa s3cret@h/db\n",
             "url: mysql://u:pa\"s3cret@h/db\n",
             "url: mysql://h/db?password=ab's3cret\n",

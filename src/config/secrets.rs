@@ -228,12 +228,14 @@ pub(super) fn in_address(text: &str, until: Until) -> Vec<(String, Range<usize>)
         // A password with a slash in it ends the host too early; a port has digits only.
         let has_port = authority
             .rsplit_once(':')
-            .is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+            .is_none_or(|(_, port)| port.is_empty() || port.parse::<u16>().is_ok());
         let before = match authority.rsplit_once('@') {
             None if !has_port => address.rsplit_once('@'),
             before => before,
         };
-        if let Some((user, _)) = before
+        // With neither host nor port behind it, all of it may be who signs in.
+        let whole = (!has_port && !authority.contains('[')).then_some((address, ""));
+        if let Some((user, _)) = before.or(whole)
             && let Some((name, password)) = user.split_once(':')
             && !password.is_empty()
         {

@@ -12,6 +12,8 @@ use super::{Flags, Setting, absolute, depth, secrets};
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 
+const DATABASE: &str = "jpom.db.url";
+
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -61,7 +63,9 @@ pub(super) struct Found {
 impl Found {
     /// The refusal: key, value, place and, under `allowed`, what would be right.
     pub fn wrong(&self, allowed: &'static str) -> Problem {
-        let secret = secrets::is_secret(&self.key) || self.value.contains(['@', '?']);
+        // In the address of a database that is wrong, a password may stand anywhere.
+        let may_hold = self.key == DATABASE || self.value.contains(['@', '?']);
+        let secret = secrets::is_secret(&self.key) || may_hold;
         let text = Text::new("config.wrong")
             .with("key", &self.key)
             .with("value", if secret { "***" } else { &self.value })
@@ -104,7 +108,7 @@ impl Source {
         let flags = [
             flag("server.address", "--address", &flags.address),
             flag("server.port", "--port", &flags.port),
-            flag("jpom.db.url", "--to", &flags.database),
+            flag(DATABASE, "--to", &flags.database),
         ];
         Source {
             flags: flags.into_iter().flatten().collect(),

@@ -2,7 +2,11 @@
 //! or to hear the answer.
 
 use std::convert::Infallible;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -12,10 +16,13 @@ use poem::endpoint::BoxEndpoint;
 use poem::listener::Acceptor;
 use poem::{Endpoint, Request, Response};
 use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+
+use super::guard::HEADERS;
 
 /// A client that has not sent its whole head within this is dropped; so is a connection on which nothing is asked.
 const HEAD: Duration = Duration::from_secs(20);
@@ -55,8 +62,14 @@ pub async fn serve(
         };
         let mut io = TimeoutStream::new(io);
         io.set_write_timeout(Some(STALL));
-        let site = site.clone();
+        let (site, is_asked) = (site.clone(), Arc::new(AtomicBool::new(false)));
+        let io = Guarded {
+            io: Box::pin(io),
+            is_asked: is_asked.clone(),
+            rest: Vec::new(),
+        };
         let answer = service_fn(move |asked| {
+            is_asked.store(true, Ordering::Relaxed);
             let (site, from) = (site.clone(), (here.clone(), there.clone(), scheme.clone()));
             async move {
                 let request = Request::from((asked, from.0, from.1, from.2));
@@ -70,7 +83,7 @@ pub async fn serve(
             http.timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .max_buf_size(LONGEST_HEAD);
-            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Box::pin(io)), answer));
+            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), answer));
             tokio::select! {
                 // Whoever goes away in the middle is no news.
                 _ = connection.as_mut() => return,
@@ -80,4 +93,64 @@ pub async fn serve(
         });
     }
     let _ = timeout(last, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// A connection on which also what hyper answers by itself has the security headers: what it could not read as a request.
+/// Only before the first request can it be told from what our pages say.
+struct Guarded<S> {
+    io: Pin<Box<S>>,
+    is_asked: Arc<AtomicBool>,
+    /// Of such an answer, what has still to be sent.
+    rest: Vec<u8>,
+}
+
+impl<S: AsyncRead> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        self.io.as_mut().poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, answer: &[u8]) -> Poll<Result<usize>> {
+        if self.is_asked.load(Ordering::Relaxed) {
+            return self.io.as_mut().poll_write(cx, answer);
+        }
+        if self.rest.is_empty() {
+            let more = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+            let first = answer.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.rest = [&answer[..first], more.as_bytes(), &answer[first..]].concat();
+        }
+        while !self.rest.is_empty() {
+            let Guarded { io, rest, .. } = &mut *self;
+            match ready!(io.as_mut().poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                count => drop(rest.drain(..count)),
+            }
+        }
+        Poll::Ready(Ok(answer.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        match self.is_asked.load(Ordering::Relaxed) {
+            true => self.io.as_mut().poll_write_vectored(cx, parts),
+            // A head of hyper's own is one part.
+            false => self.poll_write(cx, parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| part)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.io.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.io.as_mut().poll_shutdown(cx)
+    }
 }

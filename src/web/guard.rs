@@ -15,6 +15,16 @@ use crate::app::App;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// What each answer tells browsers not to do with it.
+pub const HEADERS: [(&str, &str); 5] = [
+    ("content-security-policy", CONTENT_SECURITY_POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    // "no-referrer" would make browsers send "Origin: null" with our own forms. Links that lead out say noreferrer.
+    ("referrer-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
 /// Adds the security headers, also to error answers; not to a 304, which leaves those of the first answer in force.
 pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Response> {
     let is_https = is_https(&req);
@@ -23,17 +33,9 @@ pub async fn headers<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Re
         return Ok(answer);
     }
     let headers = answer.headers_mut();
-    let mut set = |name: header::HeaderName, value: &'static str| {
+    let hsts = is_https.then_some(("strict-transport-security", "max-age=31536000"));
+    for (name, value) in HEADERS.into_iter().chain(hsts) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
-    };
-    set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::X_FRAME_OPTIONS, "DENY");
-    // "no-referrer" would make browsers send "Origin: null" with our own forms. Links that lead out say noreferrer.
-    set(header::REFERRER_POLICY, "same-origin");
-    set(header::CACHE_CONTROL, "no-store");
-    if is_https {
-        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     Ok(answer)
 }

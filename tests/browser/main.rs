@@ -20,6 +20,9 @@ mod peers;
 #[path = "../console/page.rs"]
 mod page;
 mod pages;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/scan.rs"]
+mod scan;
 mod sign_in;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/support.rs"]
@@ -45,7 +48,7 @@ async fn reachable() -> (TestConsole, String, Arc<Notify>) {
 pub(crate) async fn serve(console: &TestConsole) -> (String, Arc<Notify>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let site = muster::routes::all(&console.app);
+    let site = console.site();
     let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
     let gone = Arc::new(Notify::new());
     let told = gone.clone();

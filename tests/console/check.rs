@@ -21,7 +21,7 @@ use crate::support::free_port;
 async fn served(console: &TestConsole) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let site = muster::routes::all(&console.app);
+    let site = console.site();
     let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
     tokio::spawn(async move { server.run(site).await.unwrap() });
     address

@@ -1,9 +1,15 @@
 //! Whatever is asked and however it goes wrong, the answer tells browsers what they must not do with it.
 
+use std::time::Duration;
+
 use muster::config::Database;
 use muster::people::Role;
 use muster::routes;
+use muster::web::connections;
 use poem::http::Method;
+use poem::listener::TcpAcceptor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Page, TestConsole, TestDatabase, Visitor};
 
@@ -182,5 +188,38 @@ async fn while_the_database_is_away_they_are_there() {
         guarded(path, &a.get(path).await, status);
         let block = a.hx_get(path).await;
         guarded(&format!("{path} as a fragment"), &block, block.status.as_u16());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_with_them() {
+    let a = TestConsole::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let acceptor = TcpAcceptor::from_tokio(listener).unwrap();
+    tokio::spawn(connections::serve(acceptor, a.site(), stopped, Duration::ZERO));
+    let long = "x".repeat(200_000);
+    let many: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for (request, status) in [
+        ("GARBAGE\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n".to_owned(), "400"),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), "431"),
+        (format!("GET / HTTP/1.1\r\nX-Long: {long}\r\n\r\n"), "431"),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), "431"),
+        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "200"),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // Whoever says too much may be cut off before the end of it.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        while let Ok(1..) = stream.read_buf(&mut answer).await {}
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request:.40}: {answer}");
+        for (name, value) in HEADERS.into_iter().chain([("cache-control", "no-")]) {
+            let said = answer.matches(&format!("\r\n{name}: {value}")).count();
+            assert_eq!(said, 1, "{request:.40}: {name} in {answer}");
+        }
+        assert!(answer.contains("\r\n\r\n"), "{answer}");
     }
 }

@@ -107,6 +107,7 @@ fn names() -> Vec<String> {
 
 /// One of everything, and their ids.
 async fn furnished(a: &TestConsole) -> Vec<String> {
+    a.scan.seen.mark_by_hand();
     a.app.seal.add(&Key::random().unwrap()).unwrap();
     a.post("/groups", &[("name", "odd")]).await;
     a.post("/workspaces", &[("name", "odd"), ("install_id", a.id())]).await;

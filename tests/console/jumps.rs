@@ -11,7 +11,7 @@ use crate::support::{Page, TestConsole, Visitor};
 async fn reachable(console: &TestConsole) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let site = muster::routes::all(&console.app);
+    let site = console.site();
     tokio::spawn(poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap()).run(site));
     console
         .set(&format!("address = '{address}', address_role = 'super_admin'"))

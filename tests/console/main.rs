@@ -50,6 +50,7 @@ mod processes;
 mod removal;
 mod requirements;
 mod rights;
+mod scan;
 mod second_factor;
 mod settings;
 mod settings_secrets;

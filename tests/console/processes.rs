@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::Door;
+use crate::scan;
 use crate::support::{TOKEN, TestConsole, TestDatabase, free_port, let_in};
 
 /// Longest any of these conditions may take on a busy machine.
@@ -25,11 +26,12 @@ pub(crate) struct Process {
     pub(crate) data: TempDir,
 }
 
-/// Ends with the test, however it ends.
+/// Ends with the test, however it ends; then its log is looked through.
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        scan::ended(self.data.path());
     }
 }
 
@@ -147,7 +149,7 @@ async fn get(port: u16, path: &str) -> String {
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    ask.await.unwrap_or_default()
+    scan::clean(path, ask.await.unwrap_or_default())
 }
 
 /// What a start that is refused says, in English.

@@ -155,7 +155,7 @@ async fn an_address_that_swallows_every_request_delays_no_beat() {
 async fn who_answers_is_known_by_the_install_id_and_not_by_how_an_address_begins() {
     let (a, b) = (TestConsole::start().await, TestConsole::start().await);
     let serve = |console: &TestConsole, listener: TcpListener| {
-        let site = routes::all(&console.app);
+        let site = console.site();
         let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).unwrap();
         tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(site));
     };

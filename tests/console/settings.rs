@@ -22,6 +22,9 @@ pub(crate) async fn with_file(yaml: &str) -> TestConsole {
     let mut a = TestConsole::silent(&database.database, Some(data), &[]).await;
     a.heart.tick().await.unwrap();
     a.visitor = a.visitor("root", Role::SuperAdmin).await;
+    for secret in ["hidden-1", "hidden-2", "in-comment"] {
+        a.scan.seen.mark(secret);
+    }
     a
 }
 

@@ -40,6 +40,7 @@ async fn secrets_are_never_shown_and_stay_when_they_are_left_alone() {
         StatusCode::SEE_OTHER
     );
     assert!(file(&a).contains("user-pwd: new-secret"));
+    a.scan.seen.mark("new-secret");
     for text in ["hidden-1", "new-secret", "hidden-2"] {
         assert_eq!(
             a.count(&format!("select count(*) from audit where changes like '%{text}%'"))

@@ -23,9 +23,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 pub(crate) use crate::page::Page;
+use crate::scan::{Scan, watched};
 
 /// The server all tests share: `MUSTER_TEST_DB` if it is set, else a private MariaDB, in memory where that is possible.
-static SERVER: LazyLock<Database> = LazyLock::new(|| {
+pub(crate) static SERVER: LazyLock<Database> = LazyLock::new(|| {
     let start = || tokio::runtime::Runtime::new().unwrap().block_on(server());
     std::thread::spawn(start).join().unwrap()
 });
@@ -149,6 +150,7 @@ pub(crate) struct TestConsole {
     pub(crate) heart: Heart,
     pub(crate) client: TestClient<BoxEndpoint<'static, poem::Response>>,
     pub(crate) database: Database,
+    pub(crate) scan: Scan,
     pub(crate) data: TempDir,
     /// Whose browser asks; nobody's until somebody signed in.
     pub(crate) visitor: Visitor,
@@ -283,11 +285,12 @@ impl TestConsole {
         let install = Install::open(&config.data).unwrap();
         let log = Arc::new(Store::open(&config.data).unwrap());
         let app = App::new(config, install, Db::new(database), log).unwrap();
-        let client = TestClient::new(routes::all(&app));
+        let scan = Scan::new(&database.name, data.path());
         TestConsole {
             heart: Heart::new(app.clone()),
-            client,
+            client: TestClient::new(watched(routes::all(&app), &scan.seen)),
             app,
+            scan,
             database: database.clone(),
             data,
             visitor: Visitor::default(),
@@ -301,6 +304,11 @@ impl TestConsole {
         let mut console = TestConsole::silent(&self.database, Some(copy), &[]).await;
         console.visitor = self.visitor.clone();
         console
+    }
+
+    /// Its pages, for a listener.
+    pub(crate) fn site(&self) -> BoxEndpoint<'static, poem::Response> {
+        watched(routes::all(&self.app), &self.scan.seen)
     }
 
     pub(crate) fn id(&self) -> &str {

@@ -10,6 +10,9 @@ mod checker;
 mod door;
 mod galera;
 mod history;
+#[expect(dead_code, reason = "the console tests use the rest")]
+#[path = "../console/scan.rs"]
+mod scan;
 mod server;
 mod soak;
 #[expect(dead_code, reason = "the console tests use the rest")]

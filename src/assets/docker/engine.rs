@@ -155,7 +155,96 @@ fn software(version: &SystemVersion) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::odd;
+
+    /// What engines say to `/_ping`, `/version` and `/info`, each with its head.
+    const PINGS: [&str; 1] = ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"];
+    const VERSIONS: [&str; 2] = [
+        r#"{"Version":"28.2.2","Components":[{"Name":"Engine","Version":"28.2.2"}]}"#,
+        r#"{"Version":"4.3.1","Components":[{"Name":"Podman Engine","Version":"4.3.1"}],"ApiVersion":"1.41"}"#,
+    ];
+    const INFOS: [&str; 3] = [
+        r#"{"Name":"db1","OperatingSystem":"Debian","KernelVersion":"6.1","NCPU":4,"Containers":3,"ContainersRunning":1,"ContainersPaused":1,"ContainersStopped":1,"Images":7,"Swarm":{"LocalNodeState":"active","ControlAvailable":true}}"#,
+        r#"{"Name":"db2","NCPU":-1,"ContainersRunning":-5,"Images":9223372036854775807,"Swarm":{"LocalNodeState":"locked","ControlAvailable":false,"Error":"no leader"}}"#,
+        r#"{"Name":"db3","Swarm":{"LocalNodeState":"error","Error":"rpc: connection refused\nto 10.0.0.1"},"Labels":["a=b"]}"#,
+    ];
+
+    /// What a check says of an engine that answers with these.
+    async fn told(answers: [Vec<u8>; 3]) -> Result<Report, Reason> {
+        let (here, mut there) = tokio::io::duplex(64 * 1024);
+        let answering = tokio::spawn(async move {
+            for answer in answers {
+                // Whoever waits for the rest of an answer is not kept waiting.
+                tokio::time::timeout(Duration::from_millis(50), asked(&mut there)).await??;
+                there.write_all(&answer).await?;
+            }
+            std::io::Result::Ok(())
+        });
+        let report = crate::assets::docker::over(here, "docker", Instant::now()).await;
+        answering.abort();
+        report
+    }
+
+    /// Reads one question.
+    async fn asked(from: &mut tokio::io::DuplexStream) -> std::io::Result<()> {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(from.read_u8().await?);
+        }
+        Ok(())
+    }
+
+    fn whole(body: &[u8]) -> Vec<u8> {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    }
+
+    fn is_short(reason: &Reason) -> bool {
+        let said = reason.text().say(crate::i18n::Lang::En);
+        said.chars().count() < 1000 && !said.chars().any(char::is_control)
+    }
+
+    proptest! {
+        #![proptest_config(odd::config())]
+
+        #[test]
+        fn whatever_an_engine_says_the_facts_are_short_and_a_reason_is_too(
+            ping in odd::bytes(&PINGS),
+            version in odd::bytes(&VERSIONS),
+            info in odd::bytes(&INFOS),
+            name in odd::text(&["db1"]),
+            is_well in 0..4_usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let name = serde_json::Value::from(name.repeat(40)).to_string();
+            let info = String::from_utf8(info).map_or_else(|error| error.into_bytes(), |info| info.replace("\"db1\"", &name).into());
+            // Three of four say well what comes before, so that the rest is read.
+            let ping = if is_well == 0 { ping } else { PINGS[0].as_bytes().to_vec() };
+            let version = if is_well == 1 { whole(&version) } else { whole(VERSIONS[0].as_bytes()) };
+            match runtime.block_on(told([ping, version, whole(&info)])) {
+                Ok(Report { outcome, facts, .. }) => {
+                    for text in [&facts.host_name, &facts.os, &facts.kernel, &facts.software] {
+                        prop_assert_eq!(&detail(text), text);
+                    }
+                    prop_assert!(["manager", "worker", ""].contains(&facts.swarm.as_str()));
+                    prop_assert!(facts.cores != Some(0));
+                    if let Outcome::Degraded(reason) = &outcome {
+                        prop_assert!(is_short(reason), "{:?}", reason);
+                    }
+                }
+                Err(reason) => prop_assert!(is_short(&reason), "{:?}", reason),
+            }
+        }
+    }
 
     #[test]
     fn a_swarm_that_does_not_work_is_trouble() {

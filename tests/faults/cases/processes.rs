@@ -142,26 +142,16 @@ pub(crate) async fn disk_full() -> Vec<String> {
     wrong
 }
 
-/// Two thousand clients that send a letter of their request now and then, and never the whole of it.
+/// Two thousand clients that send a letter of their request now and then, and never the whole of it: of the head, or of a
+/// body.
 pub(crate) async fn slow_clients() -> Vec<String> {
     allow_open_files();
     let world = World::start(3).await;
     world.wait(10).await;
     let port = world.servers[0].port;
     let mut clients = JoinSet::new();
-    for _ in 0..2000 {
-        clients.spawn(async move {
-            let began = Instant::now();
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-            stream
-                .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-                .await
-                .ok()?;
-            while stream.write_all(b"a").await.is_ok() && began.elapsed() < Duration::from_secs(60) {
-                sleep(Duration::from_secs(1)).await;
-            }
-            Some(began.elapsed())
-        });
+    for number in 0..2000 {
+        clients.spawn(async move { slow_client(port, number % 2 == 1).await.ok() });
     }
     let held: Vec<Option<Duration>> = clients.join_all().await;
     let mut wrong = Vec::new();
@@ -173,4 +163,22 @@ pub(crate) async fn slow_clients() -> Vec<String> {
     world.wait(15).await;
     wrong.extend(world.judge().await);
     wrong
+}
+
+/// How long one is listened to.
+async fn slow_client(port: u16, has_head: bool) -> std::io::Result<Duration> {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let start: &[u8] = match has_head {
+        true => {
+            b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                  Content-Length: 60000\r\n\r\n"
+        }
+        false => b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    };
+    stream.write_all(start).await?;
+    while stream.write_all(b"a").await.is_ok() && began.elapsed() < Duration::from_secs(60) {
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(began.elapsed())
 }

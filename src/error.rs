@@ -68,6 +68,7 @@ impl Error {
             | Error::Conflict(text) => text.clone(),
             Error::SignIn => Text::new("error.sign_in"),
             Error::SetUp => Text::new("error.set_up"),
+            contended if contended.is_contention() => Text::new("error.contended"),
             Error::Unavailable(_) => Text::new("error.unavailable"),
             Error::Internal(_) => Text::new("error.internal"),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use askama::Template;
-use mysql_async::{Transaction, TxOpts};
+use mysql_async::Transaction;
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Response, handler};
@@ -12,6 +12,7 @@ use super::check::{self, queries::Due};
 use super::queries::{self, Editable};
 use super::{address, missing};
 use crate::app::App;
+use crate::db::transact;
 use crate::error::Result;
 use crate::groups::Group;
 use crate::groups::bindings::{Named, named, rebind};
@@ -173,11 +174,9 @@ async fn update(
     page.fill(&form);
     let row_version = form.text("row_version").parse().unwrap_or(u32::MAX);
     if page.mistakes.is_empty() {
-        let mut tx = conn.start_transaction(TxOpts::default()).await?;
         let is_sure = form.text("sure") == "yes";
-        match save(&mut tx, &app, &viewer, (&page, is_sure), row_version).await? {
+        match transact!(&mut conn, |tx| save(tx, &app, &viewer, (&page, is_sure), row_version))? {
             Saving::Done => {
-                tx.commit().await?;
                 if page.address != page.saved.address {
                     // Whoever sets it wants to know, and to go there.
                     let (install_id, address) = (install_id.clone(), page.address.clone());
@@ -186,14 +185,12 @@ async fn update(
                 return Ok(hx.done(&format!("/clusters/{install_id}"), "said.saved"));
             }
             Saving::Late => {
-                tx.rollback().await?;
                 page.is_late = true;
                 page.saved = queries::editable(&mut conn, &install_id)
                     .await?
                     .ok_or_else(|| missing(&install_id))?;
             }
             Saving::Alone(texts) => {
-                tx.rollback().await?;
                 page.alone = texts;
                 page.saved.row_version = row_version;
             }

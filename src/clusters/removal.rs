@@ -1,7 +1,7 @@
 //! 删除集群: everything that stands against it, each with the way out, and the deletion itself.
 
 use askama::Template;
-use mysql_async::{Conn, Transaction, TxOpts};
+use mysql_async::{Conn, Transaction};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Response, handler};
@@ -9,6 +9,7 @@ use poem::{Response, handler};
 use super::missing;
 use super::queries::{self, Bound, Details, Row};
 use crate::app::App;
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::groups::bindings::{Named, rebind};
@@ -128,10 +129,8 @@ async fn remove(
     Path(install_id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
     let actor = viewer.actor(&app);
-    let refusal = perform(&mut tx, &actor, &install_id, &form).await?;
-    tx.commit().await?;
+    let refusal = transact!(&mut conn, |tx| perform(tx, &actor, &install_id, &form))?;
     let Some((field, text)) = refusal else {
         return Ok(hx.done("/clusters", "said.removed"));
     };
@@ -221,10 +220,9 @@ async fn clear_groups(
         .map(|group| group.group_id)
         .collect();
     orphans.sort_unstable();
+    let actor = viewer.actor(&app);
     for group_id in orphans {
-        let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        hand_over(&mut tx, &viewer.actor(&app), group_id, (&install_id, &form)).await?;
-        tx.commit().await?;
+        transact!(&mut conn, |tx| hand_over(tx, &actor, group_id, (&install_id, &form)))?;
     }
     Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
 }
@@ -274,19 +272,23 @@ async fn clear_workspaces(
     Path(install_id): Path<String>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let heir = heir(&mut tx, &install_id, &form).await?;
-    let known = queries::locked(&mut tx, &install_id)
+    let actor = viewer.actor(&app);
+    transact!(&mut conn, |tx| move_workspaces(tx, &actor, &install_id, &form))?;
+    Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
+}
+
+async fn move_workspaces(tx: &mut Transaction<'_>, actor: &Actor, install_id: &str, form: &Form) -> Result<()> {
+    let heir = heir(tx, install_id, form).await?;
+    let known = queries::locked(tx, install_id)
         .await?
-        .ok_or_else(|| missing(&install_id))?;
+        .ok_or_else(|| missing(install_id))?;
     let to = heir.as_ref().map(|(id, _)| id.as_str());
-    let moved = workspaces::move_all(&mut tx, &install_id, to, &viewer.name).await?;
+    let moved = workspaces::move_all(tx, install_id, to, &actor.name).await?;
     let name = heir.as_ref().map_or("-", |(_, name)| name.as_str());
-    let entry = Entry::by(&viewer.actor(&app), Action::WorkspaceBind)
-        .on(Object::new("cluster", &install_id, &known.name))
+    let entry = Entry::by(actor, Action::WorkspaceBind)
+        .on(Object::new("cluster", install_id, &known.name))
         .change("workspaces", "", moved)
         .change("clusters", &known.name, name);
-    audit::record(&mut tx, &entry).await?;
-    tx.commit().await?;
-    Ok(hx.done(&format!("/clusters/{install_id}/removal"), "said.saved"))
+    audit::record(tx, &entry).await?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ pub mod embedded;
 pub mod migrations;
 pub mod nodes;
 pub mod shared;
+mod transaction;
 mod word;
 
 use std::fmt::Display;
@@ -22,6 +23,8 @@ use crate::i18n::Text;
 use crate::install;
 use embedded::{Keeper, Options};
 use nodes::Nodes;
+pub use transaction::Tries;
+pub(crate) use transaction::transact;
 pub(crate) use word::word;
 
 /// How long a page waits for a connection before it answers 503.

@@ -1,7 +1,7 @@
 //! Which clusters watch a group, and in which order.
 
 use askama::Template;
-use mysql_async::{Transaction, TxOpts};
+use mysql_async::Transaction;
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Request, Response, handler};
@@ -9,6 +9,7 @@ use poem::{Request, Response, handler};
 use super::queries::{self, Choice};
 use super::{Group, Member, Show, known_id, missing, names};
 use crate::app::App;
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::people::Viewer;
@@ -69,24 +70,30 @@ impl Bind {
 async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form, Path(group_id): Path<String>) -> Result<Response> {
     let (group_id, install_id) = (known_id(&group_id)?, form.id("install_id"));
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group = queries::locked(&mut tx, group_id).await?.ok_or_else(missing)?;
+    let actor = viewer.actor(&app);
+    if transact!(&mut conn, |tx| bind(tx, &actor, group_id, install_id))? {
+        return Ok(hx.done(&back(&form, group_id), "said.bound"));
+    }
+    let mut page = Bind::load(&app, group_id, form.text("from")).await?;
+    page.mistakes.note("install_id", Text::new("groups.choose_cluster"));
+    hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
+}
+
+/// False when that cluster is not on the roll.
+async fn bind(tx: &mut Transaction<'_>, actor: &Actor, group_id: u32, install_id: &str) -> Result<bool> {
+    let group = queries::locked(tx, group_id).await?.ok_or_else(missing)?;
     let members = group.members.iter().map(|member| member.install_id.as_str());
     let ids: Vec<&str> = members.chain([install_id]).collect();
-    let held = queries::hold_clusters(&mut tx, &ids).await?;
+    let held = queries::hold_clusters(tx, &ids).await?;
     let Some((_, name)) = held.into_iter().find(|(held, _)| held == install_id) else {
-        drop(tx);
-        let mut page = Bind::load(&app, group_id, form.text("from")).await?;
-        page.mistakes.note("install_id", Text::new("groups.choose_cluster"));
-        return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form());
+        return Ok(false);
     };
     let mut wanted = named(&group.members);
     if !wanted.iter().any(|(known, _)| *known == install_id) {
         wanted.push((install_id, &name));
     }
-    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
-    tx.commit().await?;
-    Ok(hx.done(&back(&form, group_id), "said.bound"))
+    rebind(tx, actor, &group, &wanted).await?;
+    Ok(true)
 }
 
 /// Where the form was opened: on the cluster list, or on the group's own page.
@@ -107,22 +114,32 @@ async fn remove(
     Path((group_id, install_id)): Path<(String, String)>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group = queries::locked(&mut tx, known_id(&group_id)?)
-        .await?
-        .ok_or_else(missing)?;
-    if group.left_alone_by(&install_id).is_some() && form.text("sure") != "yes" {
-        tx.rollback().await?;
-        let mut page = Show::of(group);
-        page.asks = install_id;
-        return hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_group());
+    let (group_id, is_sure) = (known_id(&group_id)?, form.text("sure") == "yes");
+    let actor = viewer.actor(&app);
+    let Some(group) = transact!(&mut conn, |tx| unbind(tx, &actor, (group_id, &install_id), is_sure))? else {
+        return Ok(hx.done(&format!("/groups/{group_id}"), "said.unbound"));
+    };
+    let mut page = Show::of(group);
+    page.asks = install_id;
+    hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_group())
+}
+
+/// The group as it stays when nobody would watch it any more, and nobody agreed to that.
+async fn unbind(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    (group_id, install_id): (u32, &str),
+    is_sure: bool,
+) -> Result<Option<Group>> {
+    let group = queries::locked(tx, group_id).await?.ok_or_else(missing)?;
+    if group.left_alone_by(install_id).is_some() && !is_sure {
+        return Ok(Some(group));
     }
     let mut wanted = named(&group.members);
     // Somebody else may have done so meanwhile.
     wanted.retain(|(known, _)| *known != install_id);
-    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
-    tx.commit().await?;
-    Ok(hx.done(&format!("/groups/{}", group.group_id), "said.unbound"))
+    rebind(tx, actor, &group, &wanted).await?;
+    Ok(None)
 }
 
 /// `POST /groups/{group_id}/clusters/{install_id}/rise`
@@ -134,18 +151,19 @@ async fn rise(
     Path((group_id, install_id)): Path<(String, String)>,
 ) -> Result<Response> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group = queries::locked(&mut tx, known_id(&group_id)?)
-        .await?
-        .ok_or_else(missing)?;
+    let (group_id, actor) = (known_id(&group_id)?, viewer.actor(&app));
+    transact!(&mut conn, |tx| lift(tx, &actor, (group_id, &install_id)))?;
+    Ok(hx.done(&format!("/groups/{group_id}"), "said.saved"))
+}
+
+async fn lift(tx: &mut Transaction<'_>, actor: &Actor, (group_id, install_id): (u32, &str)) -> Result<()> {
+    let group = queries::locked(tx, group_id).await?.ok_or_else(missing)?;
     let mut wanted = named(&group.members);
     // Nothing happens if somebody else unbound it meanwhile.
     if let Some(at) = wanted.iter().position(|(known, _)| *known == install_id) {
         wanted.swap(at, at.saturating_sub(1));
     }
-    rebind(&mut tx, &viewer.actor(&app), &group, &wanted).await?;
-    tx.commit().await?;
-    Ok(hx.done(&format!("/groups/{}", group.group_id), "said.saved"))
+    rebind(tx, actor, &group, &wanted).await
 }
 
 impl Group {

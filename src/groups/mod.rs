@@ -13,6 +13,7 @@ use poem::{Request, Response, handler};
 use url::form_urlencoded;
 
 use crate::app::App;
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::liveness::State;
@@ -228,10 +229,8 @@ pub fn name_mistake(name: &str) -> Option<Text> {
 
 async fn insert(app: &App, viewer: &Viewer, name: &str) -> Result<u32> {
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let group_id = found(&mut tx, &viewer.actor(app), name).await?;
-    tx.commit().await?;
-    Ok(group_id)
+    let actor = viewer.actor(app);
+    transact!(&mut conn, |tx| found(tx, &actor, name))
 }
 
 /// Makes a group whose name [`name_mistake`] has nothing against, with its line in the trail.

@@ -4,7 +4,7 @@
 pub mod queries;
 
 use askama::Template;
-use mysql_async::{Conn, Transaction, TxOpts};
+use mysql_async::{Conn, Transaction};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Request, Response, handler};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clusters::queries::{self as clusters, Bound, Row};
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::groups::queries::{self as groups, Choice};
 use crate::i18n::Text;
@@ -98,14 +99,10 @@ async fn create(
 ) -> Result<Response> {
     let to = form.id("to");
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    match hand_over(&mut tx, &viewer.actor(&app), (&install_id, to)).await? {
-        Some(handover_id) => {
-            tx.commit().await?;
-            Ok(hx.done(&format!("/handovers/{handover_id}"), "said.saved"))
-        }
+    let actor = viewer.actor(&app);
+    match transact!(&mut conn, |tx| hand_over(tx, &actor, (&install_id, to)))? {
+        Some(handover_id) => Ok(hx.done(&format!("/handovers/{handover_id}"), "said.saved")),
         None => {
-            tx.rollback().await?;
             let mut page = New::load(&mut conn, &install_id, to).await?;
             page.mistakes.note("to", Text::new("groups.choose_cluster"));
             hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
@@ -180,25 +177,28 @@ async fn show(hx: Hx, app: Data<&App>, Path(handover_id): Path<String>) -> Resul
 async fn undo(hx: Hx, viewer: Viewer, app: Data<&App>, Path(handover_id): Path<String>) -> Result<Response> {
     let actor = viewer.actor(&app);
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    let handover = queries::by_id(&mut tx, &handover_id).await?.ok_or_else(missing)?;
-    queries::lock_groups(&mut tx, &handover_id).await?;
+    transact!(&mut conn, |tx| give_back(tx, &actor, &handover_id))?;
+    Ok(hx.done(&format!("/handovers/{handover_id}"), "said.saved"))
+}
+
+async fn give_back(tx: &mut Transaction<'_>, actor: &Actor, handover_id: &str) -> Result<()> {
+    let handover = queries::by_id(tx, handover_id).await?.ok_or_else(missing)?;
+    queries::lock_groups(tx, handover_id).await?;
     let both = [handover.from_install_id.as_str(), handover.to_install_id.as_str()];
-    if groups::hold_clusters(&mut tx, &both).await?.len() < both.len() {
+    if groups::hold_clusters(tx, &both).await?.len() < both.len() {
         return Err(Error::Conflict(Text::new("handovers.gone")));
     }
-    if !queries::undo(&mut tx, &handover_id, &actor.name).await? {
+    if !queries::undo(tx, handover_id, &actor.name).await? {
         return Err(Error::Conflict(Text::new("handovers.is_undone")));
     }
-    let (workspaces, groups) = queries::give_back(&mut tx, &handover, &actor.name).await?;
+    let (workspaces, groups) = queries::give_back(tx, &handover, &actor.name).await?;
     let page = Show { handover };
-    let object = Object::new("handover", &handover_id, &format!("{} → {}", page.giver(), page.heir()));
-    let entry = Entry::by(&actor, Action::HandOverUndo)
+    let object = Object::new("handover", handover_id, &format!("{} → {}", page.giver(), page.heir()));
+    let entry = Entry::by(actor, Action::HandOverUndo)
         .on(object)
         .change("clusters", page.heir(), page.giver())
         .change("workspaces", "", workspaces)
         .change("groups", "", groups);
-    audit::record(&mut tx, &entry).await?;
-    tx.commit().await?;
-    Ok(hx.done(&format!("/handovers/{handover_id}"), "said.saved"))
+    audit::record(tx, &entry).await?;
+    Ok(())
 }

@@ -148,6 +148,9 @@ fn elsewhere(hx: &Hx, path: &str) -> Response {
 /// What is our own fault each time; a database that does not answer once, since each open page asks every few seconds.
 fn log_once(app: &App, path: &str, error: &poem::Error) {
     match error.downcast_ref::<Error>() {
+        Some(contended) if contended.is_contention() => {
+            tracing::warn!(path, "others held the same rows: {}", chain(contended));
+        }
         Some(away @ Error::Unavailable(_)) if !app.unanswered.swap(true, Ordering::Relaxed) => {
             tracing::error!(path, "no answer from the database: {}", chain(away));
         }
@@ -211,6 +214,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Wait(..) => StatusCode::TOO_MANY_REQUESTS,
         Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::Conflict(_) => StatusCode::CONFLICT,
+        contended if contended.is_contention() => StatusCode::CONFLICT,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -1,12 +1,13 @@
 //! Binding a selection of workspaces to a cluster, or to none.
 
-use mysql_async::{Transaction, TxOpts};
+use mysql_async::Transaction;
 use poem::web::Data;
 use poem::{Response, handler};
 
 use super::edit::held;
 use super::queries;
 use crate::app::App;
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::i18n::Text;
 use crate::people::Viewer;
@@ -37,9 +38,8 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
         to => Some(to),
     };
     let mut conn = app.db.conn().await?;
-    let mut tx = conn.start_transaction(TxOpts::default()).await?;
-    bind(&mut tx, &viewer.actor(&app), (&ids, to)).await?;
-    tx.commit().await?;
+    let actor = viewer.actor(&app);
+    transact!(&mut conn, |tx| bind(tx, &actor, (&ids, to)))?;
     let back = Some(form.text("back"))
         .filter(|back| is_local(back))
         .unwrap_or("/workspaces");

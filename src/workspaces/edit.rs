@@ -1,7 +1,7 @@
 //! A new workspace, and changing one.
 
 use askama::Template;
-use mysql_async::{Conn, Transaction, TxOpts};
+use mysql_async::{Conn, Transaction};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
 use poem::{Response, handler};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::missing;
 use super::queries::{self, Described, Row};
 use crate::app::App;
+use crate::db::transact;
 use crate::error::{Error, Result};
 use crate::groups::queries::{self as groups, Choice};
 use crate::i18n::Text;
@@ -144,15 +145,11 @@ async fn create(hx: Hx, viewer: Viewer, app: Data<&App>, form: Form) -> Result<R
     page.fill(&form);
     if page.mistakes.is_empty() {
         let workspace_id = Uuid::new_v4().simple().to_string();
-        let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        match insert(&mut tx, &app, &viewer, (&workspace_id, &page.typed)).await {
-            Ok(()) => {
-                tx.commit().await?;
-                return Ok(hx.done(&format!("/workspaces/{workspace_id}"), "said.added"));
-            }
+        let typed = &page.typed;
+        match transact!(&mut conn, |tx| insert(tx, &app, &viewer, (&workspace_id, typed))) {
+            Ok(()) => return Ok(hx.done(&format!("/workspaces/{workspace_id}"), "said.added")),
             Err(error) => page.note(error)?,
         }
-        tx.rollback().await?;
     }
     hx.answer(StatusCode::UNPROCESSABLE_ENTITY, &page, &page.as_form())
 }
@@ -233,16 +230,11 @@ async fn update(
     let mut page = Edit::load(&mut conn, Some(saved)).await?;
     page.fill(&form);
     if page.mistakes.is_empty() {
-        let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        match save(&mut tx, &app, &viewer, (&workspace_id, &page)).await {
-            Ok(true) => {
-                tx.commit().await?;
-                return Ok(hx.done(&format!("/workspaces/{workspace_id}"), "said.saved"));
-            }
+        match transact!(&mut conn, |tx| save(tx, &app, &viewer, (&workspace_id, &page))) {
+            Ok(true) => return Ok(hx.done(&format!("/workspaces/{workspace_id}"), "said.saved")),
             Ok(false) => page.is_late = true,
             Err(error) => page.note(error)?,
         }
-        tx.rollback().await?;
         if page.is_late {
             let was = page.shown_cluster.clone();
             page.saved = Some(queries::by_id(&mut conn, &workspace_id).await?.ok_or_else(missing)?);

@@ -15,6 +15,7 @@ mod check;
 mod clusters;
 mod commands;
 mod conflict;
+mod contention;
 mod credentials;
 mod database;
 mod docker;

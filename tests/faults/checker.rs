@@ -251,7 +251,13 @@ impl Judge<'_> {
             for pair in checks.windows(2) {
                 let gap = pair[1] - pair[0];
                 let most = if allowed.slow { 3 * UNSEEN } else { UNSEEN };
-                if gap > most && self.turns.keys().any(|server| self.is_well_for(*server, pair[1], gap)) {
+                // Whoever was well for so long at any time in between should have looked, even if it ended before the gap.
+                let from = (pair[0] + most).as_secs() + 1;
+                let is_missed = (from..=pair[1].as_secs()).any(|at| {
+                    let at = Duration::from_secs(at);
+                    self.turns.keys().any(|server| self.is_well_for(*server, at, most))
+                });
+                if is_missed {
                     self.say(pair[1], format!("nobody looked at asset {asset} for {gap:?}"));
                 }
             }

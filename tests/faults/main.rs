@@ -10,6 +10,8 @@ mod checker;
 mod door;
 mod galera;
 mod history;
+mod load;
+mod previous;
 #[expect(dead_code, reason = "the console tests use the rest")]
 #[path = "../console/scan.rs"]
 mod scan;
@@ -42,6 +44,8 @@ struct Ended {
     name: &'static str,
     took: Duration,
     wrong: Vec<String>,
+    /// Why it was not run; it then says nothing of whether anything holds.
+    not_run: Option<String>,
 }
 
 #[tokio::main]
@@ -54,11 +58,16 @@ async fn main() {
     };
     let ended = match after("--soak") {
         Some(minutes) => vec![soak::run(minutes, after("--seed")).await],
-        None => run(chosen(&words)).await,
+        None => {
+            let (cases, mut lacking) = prepared(chosen(&words));
+            let mut ended = run(cases).await;
+            ended.append(&mut lacking);
+            ended
+        }
     };
     print(&ended);
     println!("\n{}", write(&ended).await.display());
-    let is_well = ended.iter().all(|case| case.wrong.is_empty());
+    let is_well = ended.iter().all(|case| case.wrong.is_empty()) && ended.iter().any(|case| case.not_run.is_none());
     std::process::exit(i32::from(!is_well));
 }
 
@@ -70,6 +79,23 @@ fn chosen(words: &[String]) -> Vec<Case> {
         false => names.iter().any(|name| case.name.contains(name.as_str())),
     };
     cases::all().into_iter().filter(wanted).collect()
+}
+
+/// Those that can be run here, and those that cannot; what they need is built before others measure time.
+fn prepared(cases: Vec<Case>) -> (Vec<Case>, Vec<Ended>) {
+    let (mut able, mut lacking) = (Vec::new(), Vec::new());
+    for case in cases {
+        match (case.needs)() {
+            Ok(()) => able.push(case),
+            Err(why) => lacking.push(Ended {
+                name: case.name,
+                took: Duration::ZERO,
+                wrong: Vec::new(),
+                not_run: Some(why),
+            }),
+        }
+    }
+    (able, lacking)
 }
 
 async fn run(cases: Vec<Case>) -> Vec<Ended> {
@@ -89,6 +115,7 @@ async fn run(cases: Vec<Case>) -> Vec<Ended> {
                 name: case.name,
                 took: began.elapsed(),
                 wrong,
+                not_run: None,
             }
         });
     }
@@ -103,7 +130,11 @@ async fn run(cases: Vec<Case>) -> Vec<Ended> {
 fn print(ended: &[Ended]) {
     println!();
     for case in ended {
-        let said = if case.wrong.is_empty() { "held" } else { "BROKEN" };
+        let said = match &case.not_run {
+            Some(why) => format!("not run: {why}"),
+            None if case.wrong.is_empty() => "held".to_owned(),
+            None => "BROKEN".to_owned(),
+        };
         println!("{:<45} {:>6.1} s  {said}", case.name, case.took.as_secs_f64());
         for what in &case.wrong {
             println!("    {what}");

@@ -1,7 +1,8 @@
 //! One real server: the program as a process, behind a door of its own to the database.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(crate) struct Server {
     /// The database as it sees it.
     behind: Database,
     cluster_id: String,
+    pub(crate) program: PathBuf,
     /// What goes before the program: another program and its arguments.
     pub(crate) wrapper: Vec<String>,
     child: Option<Child>,
@@ -55,6 +57,7 @@ impl Server {
             door,
             behind,
             cluster_id,
+            program: this_one(),
             wrapper: Vec::new(),
             child: None,
         }
@@ -62,8 +65,8 @@ impl Server {
 
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let program = env!("CARGO_BIN_EXE_muster");
-        let mut words = self.wrapper.iter().map(String::as_str).chain([program, "serve"]);
+        let program = [self.program.as_os_str(), OsStr::new("serve")];
+        let mut words = self.wrapper.iter().map(OsStr::new).chain(program);
         let mut command = Command::new(words.next().unwrap());
         command
             .args(words)
@@ -80,7 +83,7 @@ impl Server {
         self.child = Some(command.spawn().unwrap());
     }
 
-    fn log(&self) -> std::path::PathBuf {
+    fn log(&self) -> PathBuf {
         self.data.path().join("stderr.log")
     }
 
@@ -164,6 +167,11 @@ impl Server {
         }
         copy
     }
+}
+
+/// The program that is tried.
+pub(crate) fn this_one() -> PathBuf {
+    env!("CARGO_BIN_EXE_muster").into()
 }
 
 /// An answer and how long it took; none when there was none.

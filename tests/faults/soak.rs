@@ -43,6 +43,7 @@ pub(crate) async fn run(minutes: u64, seed: Option<u64>) -> Ended {
         name: "soak",
         took: began.elapsed(),
         wrong: world.judge().await,
+        not_run: None,
     }
 }
 

@@ -90,6 +90,9 @@ pub(crate) fn prove() {
     let unseen = good()
         .into_iter()
         .filter(|line| line.at < Duration::from_secs(20) || !matches!(line.said, Said::Check { .. }));
+    // Each server is cut off at last, and was well long enough before.
+    let cut = |lines: Vec<Line>, to: usize| with(lines, 55, Said::Done { to, turn: Turn::Cut });
+    let unseen_before = cut(cut(unseen.clone().collect(), 0), 1);
     let twice = with(good(), 30, Said::Look { asset: 1 });
     let foreign = with(good(), 31, Said::Check { by: 1, asset: 1 });
     for (what, lines) in [
@@ -99,6 +102,7 @@ pub(crate) fn prove() {
         ("the database does not", odd_page.collect()),
         ("a page of server", slow_page.collect()),
         ("nobody looked at asset", unseen.collect()),
+        ("nobody looked at asset", unseen_before),
         ("looked at twice", twice),
         ("which is not its own", foreign),
     ] {

@@ -53,6 +53,8 @@ pub(crate) struct Start {
     pub(crate) wrapper: Vec<String>,
     /// Of a database of several nodes the one that it names first.
     pub(crate) first_node: usize,
+    /// Another program than the one that is tried.
+    pub(crate) program: Option<PathBuf>,
 }
 
 impl World {
@@ -71,6 +73,7 @@ impl World {
             let behind = turned(&plain, start.first_node);
             let mut server = Server::new(&behind, format!("S{number}")).await;
             server.wrapper = start.wrapper;
+            server.program = start.program.unwrap_or(server.program.clone());
             server.start();
             // One after the other: the first gets the group.
             server.ready().await;
@@ -108,6 +111,12 @@ impl World {
     pub(crate) async fn now(&self) -> u64 {
         let now = self.conn().await.query_first("select unix_timestamp()").await;
         now.unwrap().unwrap()
+    }
+
+    /// The first column of the first row, as text.
+    pub(crate) async fn ask(&self, sql: &str) -> String {
+        let found: Option<String> = self.conn().await.query_first(sql).await.unwrap();
+        found.unwrap()
     }
 
     pub(crate) async fn sql(&self, sql: &str) {

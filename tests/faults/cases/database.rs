@@ -77,7 +77,7 @@ pub(crate) async fn half_open() -> Vec<String> {
 }
 
 /// A world on a database of its own, which may be harmed.
-async fn own(dir: &TempDir) -> (Embedded, World) {
+pub(crate) async fn own(dir: &TempDir) -> (Embedded, World) {
     let embedded = Embedded::start(&dir.path().join("mariadb"), OPTIONS).await.unwrap();
     let world = World::on(&embedded.database(), vec![Start::default(); 3]).await;
     (embedded, world)

@@ -1,11 +1,16 @@
 //! Every case, by name.
 
+mod contention;
 mod database;
 mod galera;
 mod identity;
+mod people;
 mod processes;
+mod upgrade;
 
 use std::pin::Pin;
+
+use crate::previous;
 
 /// What is wrong after it; nothing when all held.
 pub(crate) type Found = Pin<Box<dyn Future<Output = Vec<String>> + Send>>;
@@ -16,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) is_short: bool,
     /// Whether it says how long something takes, so that nothing else may run beside it.
     pub(crate) is_alone: bool,
+    /// Brings what it needs before any case runs, or says why it cannot be run here.
+    pub(crate) needs: fn() -> Result<(), String>,
     pub(crate) run: fn() -> Found,
 }
 
@@ -25,10 +32,14 @@ macro_rules! case {
         case!($module::$name, false)
     };
     ($module:ident::$name:ident, $is_short:expr) => {
+        case!($module::$name, $is_short, || Ok(()))
+    };
+    ($module:ident::$name:ident, $is_short:expr, $needs:expr) => {
         Case {
             name: stringify!($name),
             is_short: $is_short,
             is_alone: stringify!($module) == "galera",
+            needs: $needs,
             run: || Box::pin($module::$name()),
         }
     };
@@ -61,5 +72,11 @@ pub(crate) fn all() -> Vec<Case> {
         case!(identity::old_rows_restored),
         case!(identity::row_deleted),
         case!(identity::five_first_starts_with_a_killed_migration),
+        case!(upgrade::two_versions_side_by_side, false, || previous::program()
+            .map(drop)),
+        case!(contention::deadlocks),
+        case!(contention::edits_that_wait),
+        case!(people::deletion_against_a_reviving_beat),
+        case!(people::two_admins_at_one_row),
     ]
 }

@@ -25,8 +25,8 @@ test: (_rust "rustfmt" "clippy") (_need "compiler" "mariadb" "browser" "font" "n
     @echo "==> tests"
     @cargo test --locked
 
-# Measure the speed against a private MariaDB; "pages", "members" or "watch" measure one part.
-bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox")
+# Measure the speed against a private MariaDB; "pages", "members", "watch" or "footprint" measure one part.
+bench *ARGS: _rust (_need "compiler" "mariadb" "wrk" "node_exporter" "blackbox" "django")
     @cargo bench --locked --bench bench -- "$@"
 
 # Harm real servers in every way and check what must hold; names choose some, "--soak MINUTES" mixes faults at random.
@@ -85,6 +85,12 @@ _need +PARTS:
             ;;
         blackbox) set -- prometheus-blackbox-exporter ;;
         podman) set -- podman ;;
+        django)
+            set --
+            for module in django gunicorn MySQLdb; do
+                /usr/bin/python3 -c "import $module" 2>/dev/null || echo "$module"
+            done
+            ;;
         smtp)
             set --
             /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo aiosmtpd
@@ -128,6 +134,10 @@ _need +PARTS:
         apt-get:galera) echo galera-4 mariadb-server rsync ;;
         *:galera) echo galera rsync ;;
         *:podman) echo podman ;;
+        apk:django) echo py3-django py3-gunicorn py3-mysqlclient ;;
+        pacman:django) echo python-django gunicorn python-mysqlclient ;;
+        dnf:django) echo python3-django python3-gunicorn python3-mysqlclient ;;
+        *:django) echo python3-django python3-gunicorn python3-mysqldb ;;
         *:smtp) echo python3-aiosmtpd ;;
         *:sshd) echo openssh ;;
         *:busybox) echo busybox ;;

@@ -16,7 +16,7 @@ pub mod monitor;
 mod names;
 mod other_kind;
 pub mod outcome;
-mod pages;
+pub mod pages;
 pub mod queries;
 pub mod search;
 pub mod state;

@@ -33,9 +33,10 @@ pub fn routes() -> Vec<Address> {
     ]
 }
 
+/// The list; its block `list` is the fragment.
 #[derive(Template)]
 #[template(path = "assets/index.html", blocks = ["list"])]
-struct Index {
+pub struct Index {
     wanted: Wanted,
     lines: Vec<Line>,
     next: Option<String>,
@@ -90,7 +91,9 @@ fn asked_at(form: &Form) -> &str {
 }
 
 impl Index {
-    async fn load(app: &App, wanted: Wanted) -> Result<Index> {
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App, wanted: Wanted) -> Result<Index> {
         let mut conn = app.db.conn().await?;
         let groups = groups::all(&mut conn).await?;
         let narrowed = wanted.narrowed(&groups);

@@ -84,7 +84,7 @@ impl Tries {
                 Ok(()) => return Ok(Some(done)),
                 Err(error) => error.into(),
             },
-            // Time is up, and a statement may be under way: all ends when the connection is used again.
+            // A statement may be under way: it is undone as soon as the connection is given back.
             Err(error) if self.left == 0 => return Err(error),
             Err(error) => {
                 // A wait that was given up has undone its own statement only. Where this fails, so does the next beginning.

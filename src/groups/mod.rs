@@ -141,9 +141,10 @@ async fn panel(hx: Hx, app: Data<&App>) -> Result<Response> {
     hx.render(&page, &page)
 }
 
+/// The list; its block `list` is the fragment.
 #[derive(Template)]
 #[template(path = "groups/index.html", blocks = ["list"])]
-struct Index {
+pub struct Index {
     groups: Vec<Group>,
     text: String,
     page: u64,
@@ -154,7 +155,11 @@ struct Index {
 }
 
 impl Index {
-    async fn load(app: &App, text: String, page: u64) -> Result<Index> {
+    /// The groups whose names contain a text; the first page where there is no such one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App, text: String, page: u64) -> Result<Index> {
         let mut conn = app.db.conn().await?;
         let (mut groups, mut total) = queries::page(&mut conn, &text, (page - 1) * PAGE, PAGE).await?;
         let page = if groups.is_empty() { 1 } else { page };

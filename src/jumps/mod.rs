@@ -4,6 +4,7 @@ mod arrival;
 pub mod queries;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use askama::Template;
 use mysql_async::TxOpts;
@@ -40,18 +41,18 @@ pub fn routes() -> Vec<Address> {
 
 /// Where somebody may go.
 #[derive(Debug)]
-struct Ways {
+pub struct Ways {
     clusters: Vec<Entry>,
     workspaces: Vec<Reachable>,
 }
 
 /// By whose they are, whether as a member, and what is searched for. The menu is opened all the time.
-type Menus = Shared<(String, bool, String), Ways>;
+pub type Menus = Shared<(String, bool, String), Ways>;
 
 /// The menu; its block `menu` is what drops down.
 #[derive(Template)]
 #[template(path = "jumps/new.html", blocks = ["menu"])]
-struct Menu {
+pub struct Menu {
     ways: Arc<Ways>,
     own_install_id: String,
     role: Role,
@@ -72,6 +73,35 @@ impl Ways {
 }
 
 impl Menu {
+    /// Of ways that were read after an instant.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(
+        app: &App,
+        (menus, since): (&Menus, Instant),
+        viewer: &Viewer,
+        (query, own_install_id): (&str, &str),
+    ) -> Result<Menu> {
+        let (mut back, mut text) = (String::new(), String::new());
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match key.as_ref() {
+                "back" => back = value.into_owned(),
+                "text" => text = value.trim().chars().take(50).collect(),
+                _ => {}
+            }
+        }
+        let who = who(viewer, app);
+        let key = (who.account_id.to_owned(), who.is_member, text.clone());
+        Ok(Menu {
+            ways: menus.read(key, since, || Ways::load(app, who, &text)).await?,
+            role: viewer.role,
+            own_install_id: own_install_id.to_owned(),
+            back: destination(&back).to_owned(),
+            text,
+        })
+    }
+
     fn is_own(&self, entry: &Entry) -> bool {
         entry.install_id == self.own_install_id
     }
@@ -136,23 +166,8 @@ fn destination(path: &str) -> &str {
 /// `GET /jumps/new`
 #[handler]
 async fn new(hx: Hx, viewer: Viewer, app: Data<&App>, menus: Data<&Arc<Menus>>, req: &Request) -> Result<Response> {
-    let (mut back, mut text) = (String::new(), String::new());
-    for (key, value) in form_urlencoded::parse(req.uri().query().unwrap_or_default().as_bytes()) {
-        match key.as_ref() {
-            "back" => back = value.into_owned(),
-            "text" => text = value.trim().chars().take(50).collect(),
-            _ => {}
-        }
-    }
-    let who = who(&viewer, &app);
-    let key = (who.account_id.to_owned(), who.is_member, text.clone());
-    let page = Menu {
-        ways: menus.read(key, since(req), || Ways::load(&app, who, &text)).await?,
-        role: viewer.role,
-        own_install_id: hx.layout.install_id.clone(),
-        back: destination(&back).to_owned(),
-        text,
-    };
+    let query = req.uri().query().unwrap_or_default();
+    let page = Menu::load(&app, (&menus, since(req)), &viewer, (query, &hx.layout.install_id)).await?;
     hx.render(&page, &page.as_menu())
 }
 

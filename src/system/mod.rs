@@ -1,6 +1,6 @@
 //! What this server says of itself: alive, ready, who it is, how it does; and the reader's language and theme.
 
-mod home;
+pub mod home;
 mod log;
 pub mod settings;
 

@@ -2,7 +2,7 @@
 
 mod bindings;
 mod edit;
-mod list;
+pub mod list;
 mod members;
 pub mod queries;
 mod removal;
@@ -74,10 +74,10 @@ impl Row {
     }
 }
 
-/// The list; its block `list` is the fragment.
+/// The list; its block `list` is the fragment. Public for `tests/bench`, as the other lists.
 #[derive(Template)]
 #[template(path = "workspaces/index.html", blocks = ["list"])]
-struct Index {
+pub struct Index {
     wanted: Wanted,
     slice: Slice<Row>,
     clusters: Vec<Choice>,
@@ -87,6 +87,32 @@ struct Index {
 }
 
 impl Index {
+    /// What `viewer` sees of it; `whole` with its filters, which stand outside of the fragment.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App, viewer: &Viewer, wanted: Wanted, whole: bool) -> Result<Index> {
+        let may_edit = viewer.role >= Role::SystemAdmin;
+        let member = (!may_edit).then_some(viewer.account_id.as_str());
+        let mut conn = app.db.conn().await?;
+        let rows = queries::page(&mut conn, &wanted, member, PAGE as u64).await?;
+        let clusters = match may_edit {
+            true => groups::others(&mut conn, "").await?,
+            false => Vec::new(),
+        };
+        let folders = match may_edit && whole {
+            true => queries::folders(&mut conn).await?,
+            false => Vec::new(),
+        };
+        Ok(Index {
+            slice: wanted.slice(rows),
+            wanted,
+            clusters,
+            folders,
+            may_edit,
+        })
+    }
+
     fn is_cluster(&self, install_id: &str) -> bool {
         matches!(&self.wanted.bound, Bound::To(known) if known == install_id)
     }
@@ -96,26 +122,7 @@ impl Index {
 #[handler]
 async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let may_edit = viewer.role >= Role::SystemAdmin;
-    let member = (!may_edit).then_some(viewer.account_id.as_str());
-    let mut conn = app.db.conn().await?;
-    let rows = queries::page(&mut conn, &wanted, member, PAGE as u64).await?;
-    let clusters = match may_edit {
-        true => groups::others(&mut conn, "").await?,
-        false => Vec::new(),
-    };
-    // The filters stand outside of the fragment.
-    let folders = match may_edit && !hx.wants_block() {
-        true => queries::folders(&mut conn).await?,
-        false => Vec::new(),
-    };
-    let page = Index {
-        slice: wanted.slice(rows),
-        wanted,
-        clusters,
-        folders,
-        may_edit,
-    };
+    let page = Index::load(&app, &viewer, wanted, !hx.wants_block()).await?;
     hx.render(&page, &page.as_list())
 }
 

@@ -50,22 +50,48 @@ pub(crate) async fn wrk(site: &'static str, url: &str, connections: u32, script:
 
 /// As [`wrk`], for so many seconds.
 pub(crate) async fn wrk_for(seconds: u32, site: &'static str, url: &str, connections: u32, script: &Path) -> Load {
-    let run = async |seconds: &str| {
-        let output = Command::new("wrk")
-            .args(["-t1", "-d", seconds, "--latency", "-H", "HX-Request: true"])
-            .arg(format!("-c{connections}"))
-            .arg("-s")
-            .arg(script)
-            .arg(url)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("wrk is installed");
+    let turn = Turn {
+        warms_up: true,
+        seconds,
+        connections,
+        headers: &["HX-Request: true"],
+        script: Some(script),
+    };
+    wrk_as(site, url, turn).await
+}
+
+/// One of wrk's runs.
+pub(crate) struct Turn<'a> {
+    /// For a second before.
+    pub(crate) warms_up: bool,
+    pub(crate) seconds: u32,
+    pub(crate) connections: u32,
+    pub(crate) headers: &'a [&'a str],
+    pub(crate) script: Option<&'a Path>,
+}
+
+/// Requests to one address, as fast as they are answered.
+pub(crate) async fn wrk_as(site: &'static str, url: &str, turn: Turn<'_>) -> Load {
+    let connections = turn.connections;
+    let run = async |seconds: u32| {
+        let mut command = Command::new("wrk");
+        command.args(["-t1", "--latency", "--timeout", "60s"]);
+        command.args([format!("-d{seconds}s"), format!("-c{connections}")]);
+        for header in turn.headers {
+            command.args(["-H", header]);
+        }
+        if let Some(script) = turn.script {
+            command.arg("-s").arg(script);
+        }
+        let output = command.arg(url).kill_on_drop(true).output().await;
+        let output = output.expect("wrk is installed");
         assert!(output.status.success(), "wrk: {}", output.status);
         String::from_utf8(output.stdout).unwrap()
     };
-    run("1s").await;
-    let said = run(&format!("{seconds}s")).await;
+    if turn.warms_up {
+        run(1).await;
+    }
+    let said = run(turn.seconds).await;
     let failed = ["Non-2xx", "Socket errors"].iter().any(|word| said.contains(word));
     assert!(!failed, "{site} failed under load:\n{said}");
     let after = |label: &str| {
@@ -77,15 +103,19 @@ pub(crate) async fn wrk_for(seconds: u32, site: &'static str, url: &str, connect
     Load {
         site,
         connections,
-        per_second: after("Requests/sec:").parse().unwrap(),
+        // None in all that time counts as one, so that there is something to divide by.
+        per_second: after("Requests/sec:")
+            .parse::<f64>()
+            .unwrap()
+            .max(1.0 / f64::from(turn.seconds)),
         p50_ms: milliseconds(after("50%")),
         p99_ms: milliseconds(after("99%")),
     }
 }
 
-/// `712.00us`, `1.04ms`, `1.20s`
+/// `712.00us`, `1.04ms`, `1.20s`, `1.05m`
 fn milliseconds(time: &str) -> f64 {
-    let units = [("us", 1e-3), ("ms", 1.0), ("s", 1e3)];
+    let units = [("us", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4)];
     units
         .iter()
         .find_map(|(unit, factor)| Some(time.strip_suffix(unit)?.parse::<f64>().ok()? * factor))

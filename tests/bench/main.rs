@@ -1,12 +1,17 @@
 //! How fast and how small: `./justw bench` measures with wrk on a private MariaDB, prints a table and writes JSON.
 //!
-//! `./justw bench watch` measures the watch over assets alone, `pages` the pages and `members` the roll.
+//! `./justw bench watch` measures the watch over assets alone, `pages` the pages, `members` the roll, and `footprint` what the
+//! program takes when nothing happens, over ten minutes instead of one.
 //!
 //! Ratios compare what ran minutes apart on the same machine; the goals are said to be met or not, and fail nothing.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop there")]
 
+mod bare;
 mod blackbox;
+mod compare;
+mod django;
+mod footprint;
 mod intervals;
 mod load;
 mod members;
@@ -16,19 +21,24 @@ mod process;
 mod report;
 mod rows;
 mod sites;
+mod tables;
 mod watch;
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use muster::app::App;
+use muster::clusters::heartbeat::Heart;
 use muster::config::Database;
 use muster::db::embedded::{Embedded, Options};
-use muster::liveness;
 use muster::serve::{Signals, allow_open_files};
-use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::time::interval;
 
+use django::Django;
 use load::Load;
 use report::{Goal, Report};
 use sites::Sites;
@@ -82,12 +92,16 @@ async fn main() {
 async fn measure(database: Database, database_pid: u32, dir: PathBuf) {
     let mut report = Report::new(&database).await;
     let app = sites::register(&database, &dir.join("site")).await;
-    fill(&app).await;
+    tables::clusters(&app, 1_000).await;
     let asked: Vec<String> = std::env::args().collect();
     let is_wanted = |part: &str| {
-        let parts = ["pages", "watch", "members"];
+        let parts = ["pages", "watch", "members", "footprint"];
         asked.iter().any(|word| word == part) || !asked.iter().any(|word| parts.contains(&word.as_str()))
     };
+    if is_wanted("footprint") {
+        let is_long = asked.iter().any(|word| word == "footprint");
+        footprint::measure(&database, is_long, &dir, &mut report).await;
+    }
     if is_wanted("pages") {
         site(&app, &database, &dir, &mut report).await;
     }
@@ -102,54 +116,42 @@ async fn measure(database: Database, database_pid: u32, dir: PathBuf) {
     println!("\nwritten to {}", report.write().display());
 }
 
-/// The pages, and the program when nothing happens.
+/// The pages: the list of clusters more closely, then all of them, growing and beside their peers.
 async fn site(app: &App, database: &Database, dir: &Path, report: &mut Report) {
     let sites = Sites::start(app).await;
     sites.check().await;
     let not_modified = sites.bytes_of_304().await;
+    let heart = Arc::new(Mutex::new(Heart::new(app.clone())));
+    let beating = tokio::spawn(beat(heart.clone()));
     for (connections, rounds) in CONNECTIONS.into_iter().zip(ROUNDS) {
         report.loads.extend(round(&sites, connections, rounds, dir).await);
     }
-    let pages = pages::measure(app, &sites).await;
+    let (_, site) = sites.addresses().find(|(name, _)| *name == sites::SITE).unwrap();
+    report.growth = pages::measure(app, site).await;
+    let django = Django::start(database).await;
+    compare::check_django(&django).await;
+    report.pages = compare::measure(app, &heart, site, &django, dir).await;
+    django.stop().await;
+    // Jumps leave lines in the trail.
+    let more = pages::goals(app, site, &report.growth).await;
     sites.stop();
-    let data = dir.join("program");
-    let (listening, ready_ms) = process::starts(database, &data).await;
-    let idle = process::idle(database, &data).await;
-    report.ready_ms = ready_ms;
+    beating.abort();
+    tables::without_trail(app).await;
     report.goals.extend(speed(&report.loads));
-    report.goals.extend(pages);
-    report.goals.extend([
-        Goal::below("start to listening", listening, 100.0, "ms"),
-        Goal::below("idle RSS", idle.rss_mib, 15.0, "MiB"),
-        Goal::below("idle CPU", idle.cpu_percent, 0.2, "% of a core"),
-        Goal::below("release binary", megabytes(Path::new(BINARY)), 15.0, "MB"),
-        Goal::below("unchanged answer (304)", not_modified, 300.0, "B"),
-    ]);
+    report
+        .goals
+        .push(Goal::below("unchanged answer (304)", not_modified, 300.0, "B"));
+    report.goals.extend(compare::goals(&report.pages));
+    report.goals.extend(more);
 }
 
-/// A thousand clusters: most of them alive, some in every other state. Hours between beats, so that no state changes
-/// while it is measured.
-async fn fill(app: &App) {
-    let mut conn = app.db.conn().await.unwrap();
-    conn.query_drop(
-        "insert into cluster (install_id, cluster_id, name, address, host, version, boot_id, started_at, interval_s, \
-         beat_at, beat_seq, online_since, stopped_at, modified_at, modified_by) \
-         select md5(seq), concat('C', seq), concat('集群 ', lpad(seq * 7919 mod 1000, 4, '0')), \
-         concat('http://10.0.', seq div 250, '.', seq mod 250, ':2122'), concat('host-', seq, '.example.net'), '0.1.0', \
-         md5(-seq), utc_timestamp(6), 36000, \
-         if(seq mod 20 = 1, null, utc_timestamp(6) - interval if(seq mod 20 = 2, 90000, seq) second), seq mod 20 <> 1, \
-         utc_timestamp(6) - interval 2 day, if(seq mod 20 = 3, utc_timestamp(6), null), utc_timestamp(6), 'admin' \
-         from seq_1_to_999",
-    )
-    .await
-    .unwrap();
-    // As after the trail has told all of them; the first look at a thousand clusters is not the idle state.
-    conn.query_drop(format!("update cluster set told_state = {}", liveness::STATE))
-        .await
-        .unwrap();
-    conn.query_drop("analyze table cluster").await.unwrap();
-    let count: u64 = conn.query_first("select count(*) from cluster").await.unwrap().unwrap();
-    assert_eq!(count, 1_000, "999 rows and the measured server's own");
+/// The measured server stays alive.
+async fn beat(heart: Arc<Mutex<Heart>>) {
+    let mut due = interval(Duration::from_secs(10));
+    loop {
+        due.tick().await;
+        heart.lock().await.tick().await.unwrap();
+    }
 }
 
 /// Every site under the same load, taking turns.
@@ -191,8 +193,4 @@ fn speed(loads: &[Load]) -> [Goal; 4] {
         Goal::least("site", site.per_second, 4_000.0, "requests/s"),
         Goal::below("site, p99", site.p99_ms, 20.0, "ms"),
     ]
-}
-
-fn megabytes(path: &Path) -> f64 {
-    std::fs::metadata(path).unwrap().len() as f64 / 1e6
 }

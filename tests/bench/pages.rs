@@ -1,4 +1,4 @@
-//! How long single pages take at the server when the database is full, compared with a small one.
+//! How long single pages take at the server when there is a hundred times as much to show, one request at a time.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,53 +10,101 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::report::Goal;
-use crate::sites::{SITE, Sites, TOKEN_END};
+use crate::sites::TOKEN_END;
+use crate::tables::Tables;
 
 /// Requests of each kind; the median counts.
 const TIMES: usize = 60;
 
-/// The site must be served, with a thousand clusters.
-pub(crate) async fn measure(app: &App, sites: &Sites) -> Vec<Goal> {
-    let (_, site) = sites.addresses().find(|(name, _)| *name == SITE).unwrap();
-    workspaces(app, 100).await;
-    let few = median(site, "/workspaces").await;
-    workspaces(app, 10_000).await;
-    let first = median(site, "/workspaces").await;
-    let deep = median(site, "/workspaces?after=w+09950").await;
-    fill_groups(app).await;
-    assets(app, 1000).await;
-    let some = lists(site).await;
-    assets(app, 100_000).await;
-    let many = lists(site).await;
+/// One list at three sizes of the tables: its name, its address at each of them, and how much of its speed it must keep; none
+/// where the page itself holds more when there is more.
+type Growing = (&'static str, [&'static str; 3], Option<f64>);
+
+/// While all tables grow.
+const TOGETHER: [Growing; 10] = [
+    ("clusters: first ten", ["/clusters?size=10"; 3], Some(0.8)),
+    ("switcher: one by its name", ["/jumps/new?text=0919"; 3], Some(0.8)),
+    ("groups: one by its name", ["/groups?text=group+0007"; 3], Some(0.8)),
+    ("audit: newest", ["/audit"; 3], Some(0.8)),
+    ("audit: of one person", ["/audit?actor=bench+3"; 3], Some(0.8)),
+    ("audit: the oldest", ["/audit?before=60"; 3], Some(0.8)),
+    ("home", ["/home"; 3], None),
+    ("groups: first page", ["/groups"; 3], None),
+    ("workspaces, with clusters to choose from", ["/workspaces"; 3], None),
+    ("assets, with groups to choose from", ["/assets"; 3], None),
+];
+
+/// While only workspaces and assets grow, beside a thousand clusters and two thousand groups.
+const ALONE: [Growing; 6] = [
+    ("workspaces: first page", ["/workspaces"; 3], Some(0.9)),
+    (
+        "workspaces: last page but one",
+        ["/workspaces", "/workspaces?after=w+00900", "/workspaces?after=w+09900"],
+        Some(0.9),
+    ),
+    ("assets: first page", ["/assets"; 3], Some(0.8)),
+    ("assets: a group", ["/assets?group=3"; 3], Some(0.8)),
+    ("assets: a state", ["/assets?state=down"; 3], Some(0.8)),
+    ("assets: the middle", ["/assets?after=host+0500000&id=1"; 3], Some(0.8)),
+];
+
+/// What one list took: milliseconds at each size.
+pub(crate) struct Growth {
+    pub(crate) name: &'static str,
+    pub(crate) took: [f64; 3],
+    least: Option<f64>,
+}
+
+impl Growth {
+    /// Its speed at a hundred times, of that at once.
+    pub(crate) fn kept(&self) -> f64 {
+        self.took[0] / self.took[2]
+    }
+}
+
+/// The site must be served. Leaves the tables full.
+pub(crate) async fn measure(app: &App, site: SocketAddr) -> Vec<Growth> {
+    let grown = |(name, _, least): &Growing| Growth {
+        name,
+        took: [0.0; 3],
+        least: *least,
+    };
+    let lists = [&TOGETHER[..], &ALONE[..]];
+    let mut all = lists.map(|lists| lists.iter().map(grown).collect::<Vec<Growth>>());
+    let full = Tables::times(100);
+    let mut filled = None;
+    for (size, factor) in [1, 10, 100].into_iter().enumerate() {
+        let together = Tables::times(factor);
+        let alone = Tables {
+            workspaces: together.workspaces,
+            assets: together.assets,
+            audit: together.audit,
+            ..full
+        };
+        for ((tables, lists), found) in [together, alone].into_iter().zip(lists).zip(&mut all) {
+            println!("tables at {factor} x");
+            if filled != Some(tables) {
+                tables.fill(app).await;
+                filled = Some(tables);
+            }
+            for (growth, (_, paths, _)) in found.iter_mut().zip(lists) {
+                growth.took[size] = median(site, paths[size]).await;
+            }
+        }
+    }
+    all.into_iter().flatten().collect()
+}
+
+/// Also of what is not a list; the tables must be full.
+pub(crate) async fn goals(app: &App, site: SocketAddr, all: &[Growth]) -> Vec<Goal> {
+    let kept = all.iter().filter_map(|growth| {
+        let name = format!("{}: 100 x / 1 x", growth.name);
+        Some(Goal::least(name, growth.kept(), growth.least?, "of its speed"))
+    });
+    let mut goals: Vec<Goal> = kept.collect();
     let home = median(site, "/home").await;
     let jump = jump(app, site).await;
-    vec![
-        Goal::least("workspaces: first of 10,000 / of 100", few / first, 0.9, "of its speed"),
-        Goal::least("workspaces: 200th page / first of 100", few / deep, 0.9, "of its speed"),
-        Goal::least(
-            "assets: first page of 100,000 / of 1,000",
-            some[0] / many[0],
-            0.8,
-            "of its speed",
-        ),
-        Goal::least(
-            "assets: a group of 100,000 / of 1,000",
-            some[1] / many[1],
-            0.8,
-            "of its speed",
-        ),
-        Goal::least(
-            "assets: a state of 100,000 / of 1,000",
-            some[2] / many[2],
-            0.8,
-            "of its speed",
-        ),
-        Goal::least(
-            "assets: 1,000th page of 100,000 / same of 1,000",
-            some[3] / many[3],
-            0.8,
-            "of its speed",
-        ),
+    goals.extend([
         Goal::below(
             "home page, 1,000 clusters, 2,000 groups, 100,000 assets",
             home,
@@ -64,68 +112,8 @@ pub(crate) async fn measure(app: &App, sites: &Sites) -> Vec<Goal> {
             "ms",
         ),
         Goal::below("jump to another cluster, both ends", jump, 150.0, "ms"),
-    ]
-}
-
-/// That many rows, named by number.
-async fn workspaces(app: &App, count: u32) {
-    let mut conn = app.db.conn().await.unwrap();
-    conn.query_drop("delete from workspace where workspace_id <> 'DEFAULT'")
-        .await
-        .unwrap();
-    conn.query_drop(format!(
-        "insert into workspace (workspace_id, name, name_key, description, install_id) select md5(seq), \
-         concat('w ', lpad(seq, 5, '0')), concat('w ', lpad(seq, 5, '0')), 'a description of usual length', \
-         md5(seq mod 999 + 1) from seq_1_to_{count}"
-    ))
-    .await
-    .unwrap();
-    conn.query_drop("analyze table workspace").await.unwrap();
-}
-
-async fn fill_groups(app: &App) {
-    let mut conn = app.db.conn().await.unwrap();
-    for sql in [
-        "insert into asset_group (name, name_key, created_by) select concat('group ', seq), concat('group ', seq), '' \
-         from seq_1_to_2000",
-        "insert into cluster_group (group_id, install_id, position) select group_id, md5(group_id mod 999 + 1), 1 \
-         from asset_group where default_one is null",
-        "analyze table asset_group, cluster_group",
-    ] {
-        conn.query_drop(sql).await.unwrap();
-    }
-}
-
-/// That many rows in ten groups, a third of each kind, one in twenty down; names are not in the order of the ids.
-async fn assets(app: &App, count: u32) {
-    // A hundred thousand rows take longer than a page may.
-    let mut conn = app.db.patient_conn().await.unwrap();
-    let names = "concat('host ', lpad(seq * 7919 mod 1000003, 7, '0'))";
-    for sql in [
-        "delete from asset".to_owned(),
-        format!(
-            "insert into asset (asset_id, kind, name, name_key, address, group_id, settings, state) select seq, \
-             elt(seq mod 3 + 1, 'machine', 'ssh', 'docker'), {names}, {names}, concat('http://10.', seq div 65536, '.', \
-             seq div 256 mod 256, '.', seq mod 256, ':9100'), (select min(group_id) from asset_group) + seq mod 10, '{{}}', \
-             if(seq mod 20 = 0, 'down', 'up') from seq_1_to_{count}"
-        ),
-        "insert into asset_watch (asset_id, group_id, checked_at, latency_us, due_at) select asset_id, group_id, \
-         utc_timestamp(6), 1234, utc_timestamp(6) + interval 1 day from asset"
-            .to_owned(),
-        "analyze table asset, asset_watch".to_owned(),
-    ] {
-        conn.query_drop(sql).await.unwrap();
-    }
-}
-
-/// The first page, those of a group and of a state, and one in the middle.
-async fn lists(site: SocketAddr) -> [f64; 4] {
-    [
-        median(site, "/assets").await,
-        median(site, "/assets?group=3").await,
-        median(site, "/assets?state=down").await,
-        median(site, "/assets?after=host+0500000&id=1").await,
-    ]
+    ]);
+    goals
 }
 
 /// Milliseconds of the middle request.

@@ -7,6 +7,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use muster::config::Database;
+use muster::db::Db;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,13 +22,19 @@ const STARTS: usize = 7;
 /// Start and stop each take far less.
 const LIMIT: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(10);
-const WATCH: Duration = Duration::from_secs(20);
 /// `USER_HZ`, in which Linux counts a process's time in `/proc` (man 5 proc).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) struct Idle {
+    /// How long it was watched.
+    pub(crate) seconds: f64,
     pub(crate) rss_mib: f64,
     pub(crate) cpu_percent: f64,
+    /// Bytes a minute to the database, as that counts them, and from it.
+    pub(crate) sent: f64,
+    pub(crate) received: f64,
+    /// A minute.
+    pub(crate) statements: f64,
 }
 
 /// A program that shows the list.
@@ -67,18 +76,45 @@ pub(crate) async fn starts(database: &Database, data: &Path) -> (f64, f64) {
     (median(listening), median(ready))
 }
 
-/// Memory after ten quiet seconds, and processor time over the twenty after them.
-pub(crate) async fn idle(database: &Database, data: &Path) -> Idle {
-    println!("idle for {} s", (SETTLE + WATCH).as_secs());
+/// After ten quiet seconds: processor time and traffic over `watch`, and memory at the end of it. Nobody else may use the
+/// database meanwhile.
+pub(crate) async fn idle(database: &Database, data: &Path, watch: Duration) -> Idle {
+    println!("idle for {} s", (SETTLE + watch).as_secs());
+    let mut conn = Db::new(database).own_conn().await.unwrap();
     let child = start(database, data).await.child;
     let pid = child.id().unwrap();
     sleep(SETTLE).await;
+    let (began, before, traffic_before) = (Instant::now(), cpu_seconds(pid), traffic(&mut conn).await);
+    sleep(watch).await;
+    let traffic_after = traffic(&mut conn).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu_percent = (cpu_seconds(pid) - before) / seconds * 100.0;
     let rss_mib = memory_mib(pid, "VmRSS");
-    let before = cpu_seconds(pid);
-    sleep(WATCH).await;
-    let cpu_percent = (cpu_seconds(pid) - before) / WATCH.as_secs_f64() * 100.0;
+    let [sent, received, statements] = [0, 1, 2].map(|at| (traffic_after[at] - traffic_before[at]) * 60.0 / seconds);
     stop(child).await;
-    Idle { rss_mib, cpu_percent }
+    conn.disconnect().await.unwrap();
+    Idle {
+        seconds,
+        rss_mib,
+        cpu_percent,
+        sent,
+        received,
+        statements,
+    }
+}
+
+/// What the database received, sent and was asked on all its connections but this one.
+async fn traffic(conn: &mut Conn) -> [f64; 3] {
+    let mut counts = [0.0; 3];
+    for (scope, sign) in [("session", -1.0), ("global", 1.0)] {
+        let sql = format!("show {scope} status where variable_name in ('Bytes_received', 'Bytes_sent', 'Questions')");
+        let found: Vec<(String, f64)> = conn.query(sql).await.unwrap();
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (count, (_, value)) in counts.iter_mut().zip(found) {
+            *count += sign * value;
+        }
+    }
+    counts
 }
 
 /// Starts the program and waits until it shows the list.
@@ -160,10 +196,16 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
 
 /// One request on a connection of its own: head and body as they came.
 pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> Result<String> {
+    let answer = get_bytes(address, path, headers).await?;
+    String::from_utf8(answer).map_err(std::io::Error::other)
+}
+
+/// [`get`], when it may be compressed.
+pub(crate) async fn get_bytes(address: SocketAddr, path: &str, headers: &str) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
     Ok(answer)
 }

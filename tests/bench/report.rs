@@ -10,11 +10,14 @@ use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
 use crate::BINARY;
+use crate::compare::{Compared, DJANGO};
 use crate::load::Load;
+use crate::pages::Growth;
+use crate::sites::{FLOOR, MEMORY, SITE};
 
 /// A number and the limit it should keep.
 pub(crate) struct Goal {
-    name: &'static str,
+    name: String,
     value: f64,
     limit: f64,
     unit: &'static str,
@@ -23,9 +26,9 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    pub(crate) fn least(name: &'static str, value: f64, limit: f64, unit: &'static str) -> Goal {
+    pub(crate) fn least(name: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Goal {
         Goal {
-            name,
+            name: name.into(),
             value,
             limit,
             unit,
@@ -34,9 +37,9 @@ impl Goal {
         }
     }
 
-    pub(crate) fn below(name: &'static str, value: f64, limit: f64, unit: &'static str) -> Goal {
+    pub(crate) fn below(name: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Goal {
         Goal {
-            name,
+            name: name.into(),
             value,
             limit,
             unit,
@@ -47,12 +50,12 @@ impl Goal {
 }
 
 pub(crate) struct Report {
-    /// Unix time by the database's clock.
-    started: u64,
+    /// Day and time by the database's clock, in UTC.
+    started: String,
     machine: Vec<(&'static str, String)>,
     pub(crate) loads: Vec<Load>,
-    /// Milliseconds from the start of the program to its first list; no goal stands on it.
-    pub(crate) ready_ms: f64,
+    pub(crate) pages: Vec<Compared>,
+    pub(crate) growth: Vec<Growth>,
     /// Other numbers without a goal: name, value, unit.
     pub(crate) figures: Vec<(&'static str, f64, &'static str)>,
     pub(crate) goals: Vec<Goal>,
@@ -62,8 +65,8 @@ impl Report {
     pub(crate) async fn new(database: &Database) -> Report {
         let db = Db::new(database);
         let mut conn = db.own_conn().await.unwrap();
-        let (started, version): (u64, String) = conn
-            .query_first("select unix_timestamp(), version()")
+        let (started, version): (String, String) = conn
+            .query_first("select date_format(utc_timestamp(), '%Y-%m-%dT%H-%i-%sZ'), version()")
             .await
             .unwrap()
             .unwrap();
@@ -79,52 +82,104 @@ impl Report {
                 ("database", version),
                 ("wrk", said("wrk", &["-v"])),
                 ("rustc", said("rustc", &["--version"])),
+                ("django", said("/usr/bin/python3", &["-m", "django", "--version"])),
+                (
+                    "gunicorn",
+                    said(
+                        "/usr/bin/python3",
+                        &["-c", "import gunicorn; print(gunicorn.__version__)"],
+                    ),
+                ),
                 ("muster", env!("CARGO_PKG_VERSION").to_owned()),
                 ("commit", said("git", &["describe", "--always", "--dirty"])),
             ],
             loads: Vec::new(),
-            ready_ms: 0.0,
+            pages: Vec::new(),
+            growth: Vec::new(),
             figures: Vec::new(),
             goals: Vec::new(),
         }
     }
 
+    /// As tables of Markdown, so that they can be put into a document.
     pub(crate) fn print(&self) {
-        println!();
-        for (name, value) in &self.machine {
-            println!("{name:<12} {value}");
-        }
-        println!(
-            "\n{:<8} {:>11} {:>11} {:>9} {:>9}",
-            "", "connections", "requests/s", "p50 ms", "p99 ms"
+        table(
+            "| Machine | |\n|---|---|",
+            self.machine.iter().map(|(name, value)| format!("{name} | {value}")),
         );
-        for load in &self.loads {
-            println!(
-                "{:<8} {:>11} {:>11.0} {:>9.2} {:>9.2}",
-                load.site, load.connections, load.per_second, load.p50_ms, load.p99_ms
-            );
-        }
-        match self.ready_ms {
-            0.0 => println!(),
-            ready => println!("\nfrom start to the first list: {ready:.0} ms\n"),
-        }
-        for (name, value, unit) in &self.figures {
-            println!("{name:<62} {value:>10.3} {unit}");
-        }
-        for goal in &self.goals {
-            println!(
-                "{:<62} {:>10.2} {:>2} {:<7} {:<12} {}",
-                goal.name,
-                goal.value,
-                goal.sign,
-                goal.limit,
-                goal.unit,
-                if goal.is_met { "met" } else { "NOT MET" }
-            );
-        }
+        table(
+            "| | Connections | Requests/s | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|",
+            self.loads.iter().map(|load| {
+                let Load { site, connections, .. } = load;
+                format!("{site} | {connections} | {}", figures(load))
+            }),
+        );
+        self.print_pages();
+        table(
+            "| One request at a time, ms | 1 x | 10 x | 100 x | Speed kept |\n|---|---:|---:|---:|---:|",
+            self.growth.iter().map(|growth| {
+                let [once, ten, hundred] = growth.took;
+                format!(
+                    "{} | {once:.2} | {ten:.2} | {hundred:.2} | {:.2}",
+                    growth.name,
+                    growth.kept()
+                )
+            }),
+        );
+        table(
+            "| Figure | | |\n|---|---:|---|",
+            { self.figures.iter() }.map(|(name, value, unit)| format!("{name} | {value:.3} | {unit}")),
+        );
+        table(
+            "| Goal | Measured | Wanted | | |\n|---|---:|---:|---|---|",
+            self.goals.iter().map(|goal| {
+                let met = if goal.is_met { "met" } else { "**not met**" };
+                format!(
+                    "{} | {:.2} | {} {} | {} | {met}",
+                    goal.name, goal.value, goal.sign, goal.limit, goal.unit
+                )
+            }),
+        );
     }
 
-    /// Writes `bench/<seconds>.json` beside the build's own directories.
+    fn print_pages(&self) {
+        let at = |connections: u32, of: fn(&Compared, u32) -> String| {
+            { self.pages.iter() }
+                .map(move |page| format!("{} | {} | {}", page.page, page.form(), of(page, connections)))
+        };
+        for connections in [32, 8] {
+            table(
+                &format!(
+                    "| {connections} connections | | Requests/s | p50 ms | p99 ms | Bare handler /s | From memory /s | Django /s | \
+                     of bare | of memory | x Django |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+                ),
+                at(connections, |page, connections| {
+                    let rate = |site| {
+                        page.at(site, connections)
+                            .map_or(String::new(), |load| whole(load.per_second))
+                    };
+                    let ratio =
+                        |site| { page.ratio(site, connections) }.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+                    format!(
+                        "{} | {} | {} | {} | {} | {} | {}",
+                        page.at(SITE, connections).map_or(String::new(), figures),
+                        rate(FLOOR),
+                        rate(MEMORY),
+                        rate(DJANGO),
+                        ratio(FLOOR),
+                        ratio(MEMORY),
+                        ratio(DJANGO),
+                    )
+                }),
+            );
+        }
+        table(
+            "| Size of the answer, bytes | | Plain | Compressed |\n|---|---|---:|---:|",
+            at(0, |page, _| format!("{} | {}", page.bytes[0], page.bytes[1])),
+        );
+    }
+
+    /// Writes `bench/<day and time>.json` beside the build's own directories.
     pub(crate) fn write(&self) -> PathBuf {
         let folder = Path::new(BINARY).ancestors().nth(2).unwrap().join("bench");
         fs::create_dir_all(&folder).unwrap();
@@ -145,12 +200,53 @@ impl Report {
             "started": self.started,
             "machine": machine,
             "loads": loads,
-            "start_to_list_ms": self.ready_ms,
+            "pages": self.pages.iter().map(Compared::json).collect::<Vec<_>>(),
+            "growth": self.growth.iter().map(Growth::json).collect::<Vec<_>>(),
             "figures": figures,
             "goals": goals,
         });
         fs::write(&path, format!("{all:#}\n")).unwrap();
         path
+    }
+}
+
+/// Nothing where there is no line.
+fn table(head: &str, lines: impl Iterator<Item = String>) {
+    let mut lines = lines.peekable();
+    if lines.peek().is_some() {
+        println!("\n{head}");
+    }
+    lines.for_each(|line| println!("| {line} |"));
+}
+
+fn figures(load: &Load) -> String {
+    format!("{} | {:.2} | {:.2}", whole(load.per_second), load.p50_ms, load.p99_ms)
+}
+
+/// Slow ones need the digits behind the point.
+fn whole(value: f64) -> String {
+    if value < 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+impl Compared {
+    fn json(&self) -> Value {
+        json!({
+            "page": self.page,
+            "form": self.form(),
+            "loads": self.loads.iter().map(Load::json).collect::<Vec<_>>(),
+            "bytes": self.bytes[0],
+            "bytes_compressed": self.bytes[1],
+        })
+    }
+}
+
+impl Growth {
+    fn json(&self) -> Value {
+        json!({ "name": self.name, "ms": self.took, "kept": self.kept() })
     }
 }
 

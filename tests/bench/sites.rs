@@ -159,7 +159,8 @@ impl Sites {
     }
 }
 
-async fn serve<E>(name: &'static str, site: E) -> (&'static str, SocketAddr, JoinHandle<()>)
+/// On a free port of this machine.
+pub(crate) async fn serve<E>(name: &'static str, site: E) -> (&'static str, SocketAddr, JoinHandle<()>)
 where
     E: IntoEndpoint + Send + 'static,
     E::Endpoint: 'static,

@@ -81,7 +81,8 @@ fn build(commit: &str, folder: &Path) -> Result<(), String> {
     if !archive.wait().map_err(said)?.success() || !unpacked.success() {
         return Err(format!("the sources of {commit} cannot be taken out of git"));
     }
-    let mut cargo = Command::new(env!("CARGO"))
+    // By name: rustup then builds all of it with one and the same Rust, whatever a crate asks for in its own folder.
+    let mut cargo = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--bin", "muster", "--target-dir"])
         .arg(&target)
         .env("CARGO_INCREMENTAL", "0")

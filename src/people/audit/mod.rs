@@ -1,7 +1,7 @@
 //! The audit trail: every change by a person, every refusal, every change of a cluster's state.
 
 mod action;
-mod pages;
+pub mod pages;
 mod queries;
 mod words;
 

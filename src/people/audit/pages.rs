@@ -142,9 +142,10 @@ impl Wanted {
     }
 }
 
+/// The page; its block `trail` is the fragment.
 #[derive(Template)]
 #[template(path = "people/audit.html", blocks = ["trail"])]
-struct Trail {
+pub struct Trail {
     wanted: Wanted,
     rows: Vec<Row>,
     /// Where older lines begin, if there are any.
@@ -154,6 +155,28 @@ struct Trail {
 }
 
 impl Trail {
+    /// What `viewer` sees of it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App, viewer: &Viewer, wanted: Wanted) -> Result<Trail> {
+        let mut conn = app.db.conn().await?;
+        let mut rows = queries::page(&mut conn, &wanted, PAGE + 1).await?;
+        let more = rows.len() > PAGE;
+        rows.truncate(PAGE);
+        Ok(Trail {
+            older: if more {
+                rows.last().map(|row| row.audit_id)
+            } else {
+                None
+            },
+            is_admin: viewer.role >= Role::SystemAdmin,
+            role: viewer.role,
+            wanted,
+            rows,
+        })
+    }
+
     /// The one object whose lines are shown: where it is, and its name.
     fn about(&self) -> Option<(Option<String>, String)> {
         let (_, id) = self.wanted.object.as_ref()?;
@@ -168,21 +191,7 @@ impl Trail {
 #[handler]
 async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default(), &viewer);
-    let mut conn = app.db.conn().await?;
-    let mut rows = queries::page(&mut conn, &wanted, PAGE + 1).await?;
-    let more = rows.len() > PAGE;
-    rows.truncate(PAGE);
-    let page = Trail {
-        older: if more {
-            rows.last().map(|row| row.audit_id)
-        } else {
-            None
-        },
-        is_admin: viewer.role >= Role::SystemAdmin,
-        role: viewer.role,
-        wanted,
-        rows,
-    };
+    let page = Trail::load(&app, &viewer, wanted).await?;
     hx.render(&page, &page.as_trail())
 }
 

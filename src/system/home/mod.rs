@@ -25,9 +25,10 @@ pub fn routes() -> Vec<Address> {
     vec![get("/home", Access::Signed, show)]
 }
 
+/// The page; its block `home` is the fragment.
 #[derive(Template)]
 #[template(path = "system/home.html", blocks = ["home"])]
-struct Home {
+pub struct Home {
     columns: Vec<Column>,
     counts: Counts,
     names: Vec<Named>,
@@ -73,23 +74,29 @@ async fn show(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response> {
     if viewer.role < Role::SystemAdmin {
         return Ok(hx.see_other("/workspaces"));
     }
-    let mut conn = app.db.conn().await?;
-    let columns = queries::columns(&mut conn).await?;
-    let drawn: Vec<&str> = match columns.len() <= DRAWN {
-        true => columns.iter().map(|column| column.install_id.as_str()).collect(),
-        false => Vec::new(),
-    };
-    let page = Home {
-        names: queries::names(&mut conn, &drawn).await?,
-        counts: queries::counts(&mut conn).await?,
-        columns,
-        has_shared_database: app.config.database.is_some(),
-        database: app.db.place.clone(),
-    };
+    let page = Home::load(&app).await?;
     hx.render(&page, &page.as_home())
 }
 
 impl Home {
+    /// # Errors
+    /// [`crate::error::Error::Unavailable`] while the database does not answer.
+    pub async fn load(app: &App) -> Result<Home> {
+        let mut conn = app.db.conn().await?;
+        let columns = queries::columns(&mut conn).await?;
+        let drawn: Vec<&str> = match columns.len() <= DRAWN {
+            true => columns.iter().map(|column| column.install_id.as_str()).collect(),
+            false => Vec::new(),
+        };
+        Ok(Home {
+            names: queries::names(&mut conn, &drawn).await?,
+            counts: queries::counts(&mut conn).await?,
+            columns,
+            has_shared_database: app.config.database.is_some(),
+            database: app.db.place.clone(),
+        })
+    }
+
     /// What needs attention, the urgent first; empty when everything is covered.
     fn matters(&self) -> Vec<Matter> {
         let counts = &self.counts;

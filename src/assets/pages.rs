@@ -1,11 +1,13 @@
 //! The pages of assets: the list, and one of them.
 
+use std::sync::Arc;
+
 use askama::Template;
 use chrono::NaiveDateTime;
 use mysql_async::TxOpts;
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
-use poem::{Request, Response, handler};
+use poem::{EndpointExt, Request, Response, handler};
 
 use super::kind::Kind;
 use super::list::{Shown, Sort, Wanted, Watched};
@@ -22,12 +24,17 @@ use crate::i18n::Text;
 use crate::people::Viewer;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Entry};
+use crate::web::fresh::{Lists, asked, since};
 use crate::web::slice::PAGE;
 use crate::web::{Form, Hx, filters};
 
 pub fn routes() -> Vec<Address> {
     vec![
-        get("/assets", Access::SystemAdmin, index),
+        get(
+            "/assets",
+            Access::SystemAdmin,
+            index.data(Arc::new(Lists::<Index>::new())),
+        ),
         get("/assets/:asset_id", Access::SystemAdmin, show),
         post("/assets/:asset_id/host-key", Access::SystemAdmin, accept).in_person(),
     ]
@@ -64,10 +71,12 @@ pub(super) struct Rest {
 
 /// `GET /assets`: all of them, or one kind.
 #[handler]
-async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
+async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists<Index>>>, req: &Request) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let page = Index::load(&app, wanted).await?;
-    hx.render(&page, &page.as_list())
+    let page = lists
+        .read(asked(req, ""), since(req), || Index::load(&app, wanted))
+        .await?;
+    hx.render(&*page, &page.as_list())
 }
 
 /// The list on which something was asked for that cannot be done as it was asked: with what was ticked and typed, and why.

@@ -25,14 +25,13 @@ use poem::web::{Data, Path};
 use poem::{EndpointExt, Request, Response, handler};
 
 use crate::app::App;
-use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::groups::Panel;
 use crate::i18n::Text;
 use crate::install::is_install_id;
 use crate::liveness::{State, rule, span};
 use crate::people::access::{Access, Address, get};
-use crate::web::fresh::since;
+use crate::web::fresh::{Lists, asked, since};
 use crate::web::hx::Blocks;
 use crate::web::{Hx, filters};
 use list::List;
@@ -41,7 +40,12 @@ use wanted::Wanted;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
-        get("/clusters", Access::SystemAdmin, index.data(Arc::new(Lists::new()))).same_for_all(),
+        get(
+            "/clusters",
+            Access::SystemAdmin,
+            index.data(Arc::new(Lists::<Index>::new())),
+        )
+        .same_for_all(),
         get("/clusters/:install_id", Access::SystemAdmin, show),
     ];
     [
@@ -79,12 +83,9 @@ struct Show {
     checks: Vec<check::queries::Row>,
 }
 
-/// Pages that many readers refresh at once: whole or their list alone, by the query of their address.
-type Lists = Shared<(bool, String), Index>;
-
 /// `GET /clusters`
 #[handler]
-async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request) -> Result<Response> {
+async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists<Index>>>, req: &Request) -> Result<Response> {
     let query = req.uri().query().unwrap_or_default();
     let wanted = Wanted::parse(query);
     let status = if wanted.impossible {
@@ -93,8 +94,9 @@ async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists>>, req: &Request)
         StatusCode::OK
     };
     let whole = !hx.wants_block();
-    let key = (whole, query.to_owned());
-    let page = lists.read(key, since(req), || Index::load(&app, wanted, whole)).await?;
+    let page = lists
+        .read(asked(req, ""), since(req), || Index::load(&app, wanted, whole))
+        .await?;
     hx.answer_alike(status, &*page, (&page.as_list(), &page.printed))
 }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// Answers that are kept; beyond that those that nobody waits for are forgotten.
+/// Answers that are kept; beyond that those that nobody waits for are forgotten, and old ones as soon as another comes.
 const MOST: usize = 64;
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// Whoever asks while the same read is under way waits for it or, if it began too early for them, for the next one, which
 /// all who wait share. A read that began just when somebody asks may have missed what they wrote, so it does for nobody.
@@ -67,9 +68,10 @@ impl<K: Eq + Hash, V> Shared<K, V> {
 
     fn lane(&self, key: K) -> Arc<Lane<V>> {
         let mut lanes = lock(&self.lanes);
-        if lanes.len() >= MOST && !lanes.contains_key(&key) {
+        if !lanes.contains_key(&key) {
+            let is_full = lanes.len() >= MOST;
             // Whoever is in a lane holds it too; new ones come only under this lock.
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !is_full && lane.is_young());
         }
         lanes.entry(key).or_default().clone()
     }
@@ -91,6 +93,11 @@ impl<V> Default for Lane<V> {
 }
 
 impl<V> Lane<V> {
+    fn is_young(&self) -> bool {
+        let last = lock(&self.last);
+        last.as_ref().is_some_and(|last| last.began.elapsed() < YOUNG)
+    }
+
     fn told(&self, (since, asked): (Instant, Instant)) -> Option<Result<Arc<V>>> {
         let last = lock(&self.last);
         let last = last.as_ref()?;

@@ -4,12 +4,14 @@ pub mod bindings;
 pub mod queries;
 mod removal;
 
+use std::sync::Arc;
+
 use askama::Template;
 use chrono::NaiveDateTime;
 use mysql_async::{Transaction, TxOpts};
 use poem::http::StatusCode;
 use poem::web::{Data, Path};
-use poem::{Request, Response, handler};
+use poem::{EndpointExt, Request, Response, handler};
 use url::form_urlencoded;
 
 use crate::app::App;
@@ -21,6 +23,7 @@ use crate::people::Viewer;
 use crate::people::access::{Access, Address, get, post};
 use crate::people::audit::{self, Action, Actor, Entry, Object};
 use crate::web::form::line_mistake;
+use crate::web::fresh::{Lists, asked, since};
 use crate::web::{Form, Hx, Mistakes, filters};
 
 const PAGE: u64 = 50;
@@ -30,7 +33,11 @@ pub const LONGEST_NAME: usize = 50;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
-        get("/groups", Access::SystemAdmin, index),
+        get(
+            "/groups",
+            Access::SystemAdmin,
+            index.data(Arc::new(Lists::<Index>::new())),
+        ),
         post("/groups", Access::SystemAdmin, create),
         get("/groups/panel", Access::SystemAdmin, panel),
         get("/groups/:group_id", Access::SystemAdmin, show),
@@ -192,7 +199,7 @@ impl Index {
 
 /// `GET /groups`
 #[handler]
-async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
+async fn index(hx: Hx, app: Data<&App>, lists: Data<&Arc<Lists<Index>>>, req: &Request) -> Result<Response> {
     let query = req.uri().query().unwrap_or_default().as_bytes();
     let (mut text, mut page) = (String::new(), 1);
     for (key, value) in form_urlencoded::parse(query) {
@@ -202,8 +209,10 @@ async fn index(hx: Hx, app: Data<&App>, req: &Request) -> Result<Response> {
             _ => {}
         }
     }
-    let page = Index::load(&app, text, page).await?;
-    hx.render(&page, &page.as_list())
+    let page = lists
+        .read(asked(req, ""), since(req), || Index::load(&app, text, page))
+        .await?;
+    hx.render(&*page, &page.as_list())
 }
 
 /// `POST /groups`

@@ -9,6 +9,16 @@ use poem::{Endpoint, Request, Response};
 use super::guard::{bearer, cookie_path};
 use super::{Hx, hx};
 use crate::app::App;
+use crate::db::shared::Shared;
+
+/// What is kept of a page and its fragment: by who sees the same, which of both it is, and the query of its address.
+pub type Lists<V> = Shared<(String, bool, String), V>;
+
+/// The key of what this request asks for; `who` names those who see the same.
+pub fn asked(req: &Request, who: &str) -> (String, bool, String) {
+    let query = req.uri().query().unwrap_or_default();
+    (who.to_owned(), !hx::wants_block(req), query.to_owned())
+}
 
 /// How long an answer is good for those who have not just written something.
 const KEPT: Duration = Duration::from_millis(250);

@@ -7,10 +7,12 @@ mod members;
 pub mod queries;
 mod removal;
 
+use std::sync::Arc;
+
 use askama::Template;
 use mysql_async::Conn;
 use poem::web::{Data, Path};
-use poem::{Request, Response, handler};
+use poem::{EndpointExt, Request, Response, handler};
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -20,6 +22,7 @@ use crate::i18n::Text;
 use crate::people::access::{Access, Address, get};
 use crate::people::audit::Object;
 use crate::people::{Role, Viewer};
+use crate::web::fresh::{Lists, asked, since};
 use crate::web::slice::{PAGE, Slice};
 use crate::web::{Hx, Mistakes, filters};
 use list::{Bound, Wanted};
@@ -30,7 +33,11 @@ pub const DEFAULT_ID: &str = "DEFAULT";
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
-        get("/workspaces", Access::Signed, index),
+        get(
+            "/workspaces",
+            Access::Signed,
+            index.data(Arc::new(Lists::<Index>::new())),
+        ),
         get("/workspaces/:workspace_id", Access::Signed, show),
     ];
     [
@@ -120,10 +127,20 @@ impl Index {
 
 /// `GET /workspaces`: all of them for admins, their own for members.
 #[handler]
-async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
-    let wanted = Wanted::parse(req.uri().query().unwrap_or_default());
-    let page = Index::load(&app, &viewer, wanted, !hx.wants_block()).await?;
-    hx.render(&page, &page.as_list())
+async fn index(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    lists: Data<&Arc<Lists<Index>>>,
+    req: &Request,
+) -> Result<Response> {
+    let (wanted, key) = (
+        Wanted::parse(req.uri().query().unwrap_or_default()),
+        asked(req, viewer.sees_as()),
+    );
+    let load = || Index::load(&app, &viewer, wanted, !hx.wants_block());
+    let page = lists.read(key, since(req), load).await?;
+    hx.render(&*page, &page.as_list())
 }
 
 /// One workspace: the place where its assets and builds appear.

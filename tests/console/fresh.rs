@@ -118,3 +118,46 @@ async fn a_session_that_was_ended_elsewhere_opens_no_page_and_soon_no_list() {
     }
     assert!(kept > 0, "who has just been let in is not asked for again");
 }
+
+#[tokio::test]
+async fn what_is_kept_for_one_is_not_shown_to_another_who_may_see_less() {
+    let a = TestConsole::start().await;
+    let (ann, bob) = (
+        a.visitor("ann", Role::Member).await,
+        a.visitor("bob", Role::Member).await,
+    );
+    for (name, member) in [("of ann", &ann), ("of bob", &bob)] {
+        let account_id = &member.account_id;
+        a.sql(&format!(
+            "insert into workspace (workspace_id, name, name_key, install_id) values (md5('{name}'), '{name}', '{name}', '{}')",
+            a.id()
+        ))
+        .await;
+        a.sql(&format!(
+            "insert into workspace_member (workspace_id, account_id) values (md5('{name}'), '{account_id}')"
+        ))
+        .await;
+        a.sql(&format!(
+            "insert into audit (account_id, action, object_kind, object_name) \
+             values ('{account_id}', 'sign_in', 'account', 'trail {name}')"
+        ))
+        .await;
+    }
+    for path in ["/workspaces", "/jumps/new", "/audit"] {
+        // Whoever may see more comes before and after.
+        for (visitor, sees) in [
+            (&a.visitor, [true; 2]),
+            (&ann, [true, false]),
+            (&bob, [false, true]),
+            (&a.visitor, [true; 2]),
+        ] {
+            let page = refreshed(&a, visitor, path).await;
+            assert_eq!(page.status, StatusCode::OK);
+            assert_eq!(
+                ["of ann", "of bob"].map(|name| page.body.contains(name)),
+                sees,
+                "{path}"
+            );
+        }
+    }
+}

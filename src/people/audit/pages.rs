@@ -1,5 +1,7 @@
 //! 操作日志: the trail as a page, and as CSV.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use askama::Template;
@@ -7,7 +9,7 @@ use chrono::NaiveDate;
 use futures_util::stream;
 use poem::http::header;
 use poem::web::Data;
-use poem::{Body, Request, Response, handler};
+use poem::{Body, EndpointExt, Request, Response, handler};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
@@ -21,6 +23,7 @@ use crate::people::access::{Access, Address, get};
 use crate::people::role::Role;
 use crate::people::sessions::Viewer;
 use crate::web::cell::quoted;
+use crate::web::fresh::{Lists, asked, since};
 use crate::web::{Hx, filters};
 
 const PAGE: usize = 50;
@@ -31,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn routes() -> Vec<Address> {
     vec![
-        get("/audit", Access::Signed, index),
+        get("/audit", Access::Signed, index.data(Arc::new(Lists::<Trail>::new()))),
         get("/audit.csv", Access::Signed, download),
     ]
 }
@@ -189,10 +192,17 @@ impl Trail {
 
 /// `GET /audit`
 #[handler]
-async fn index(hx: Hx, viewer: Viewer, app: Data<&App>, req: &Request) -> Result<Response> {
+async fn index(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    lists: Data<&Arc<Lists<Trail>>>,
+    req: &Request,
+) -> Result<Response> {
     let wanted = Wanted::parse(req.uri().query().unwrap_or_default(), &viewer);
-    let page = Trail::load(&app, &viewer, wanted).await?;
-    hx.render(&page, &page.as_trail())
+    let load = || Trail::load(&app, &viewer, wanted);
+    let page = lists.read(asked(req, viewer.sees_as()), since(req), load).await?;
+    hx.render(&*page, &page.as_trail())
 }
 
 /// `GET /audit.csv`: all that match, read and sent piece by piece.

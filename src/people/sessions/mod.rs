@@ -68,6 +68,14 @@ impl Viewer {
         }
     }
 
+    /// Whoever has the same sees the same: all who may see what concerns the whole system, or each alone.
+    pub fn sees_as(&self) -> &str {
+        match self.role < Role::SystemAdmin {
+            true => &self.account_id,
+            false => self.role.code(),
+        }
+    }
+
     /// Their session; empty for a token.
     pub fn session_id(&self) -> &str {
         match &self.proof {

@@ -2,9 +2,11 @@
 
 pub mod queries;
 
+use std::sync::Arc;
+
 use askama::Template;
 use poem::web::Data;
-use poem::{Response, handler};
+use poem::{EndpointExt, Request, Response, handler};
 
 use crate::app::App;
 use crate::clusters::check::queries::Told;
@@ -13,6 +15,7 @@ use crate::i18n::Text;
 use crate::liveness::State;
 use crate::people::access::{Access, Address, get};
 use crate::people::{Role, Viewer};
+use crate::web::fresh::{Lists, since};
 use crate::web::{Hx, filters};
 use queries::{Column, Counts, MANY, Named};
 
@@ -22,7 +25,7 @@ const DRAWN: usize = 6;
 const STEP: usize = 216;
 
 pub fn routes() -> Vec<Address> {
-    vec![get("/home", Access::Signed, show)]
+    vec![get("/home", Access::Signed, show.data(Arc::new(Lists::<Home>::new())))]
 }
 
 /// The page; its block `home` is the fragment.
@@ -70,12 +73,20 @@ struct Step {
 
 /// `GET /home`: for admins; members have their workspaces.
 #[handler]
-async fn show(hx: Hx, viewer: Viewer, app: Data<&App>) -> Result<Response> {
+async fn show(
+    hx: Hx,
+    viewer: Viewer,
+    app: Data<&App>,
+    homes: Data<&Arc<Lists<Home>>>,
+    req: &Request,
+) -> Result<Response> {
     if viewer.role < Role::SystemAdmin {
         return Ok(hx.see_other("/workspaces"));
     }
-    let page = Home::load(&app).await?;
-    hx.render(&page, &page.as_home())
+    // Nothing of it depends on its address or on which part is asked for.
+    let key = (String::new(), true, String::new());
+    let page = homes.read(key, since(req), || Home::load(&app)).await?;
+    hx.render(&*page, &page.as_home())
 }
 
 impl Home {

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// Answers that are kept; beyond that those that nobody waits for are forgotten, and old ones as soon as another comes.
 const MOST: usize = 64;
 const YOUNG: Duration = Duration::from_secs(1);
+/// Whoever has waited for so long for others' reads begins none of their own.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whoever asks while the same read is under way waits for it or, if it began too early for them, for the next one, which
 /// all who wait share. A read that began just when somebody asks may have missed what they wrote, so it does for nobody.
@@ -45,7 +47,7 @@ impl<K: Eq + Hash, V> Shared<K, V> {
     /// be seen, that of the call itself. If the asker who performs it goes away, another one does.
     ///
     /// # Errors
-    /// Those of `ask`, to all who waited for it; they are not kept.
+    /// Those of `ask`, to all who waited for it; they are not kept. [`Error::Unavailable`] after 3 s of others' reads.
     pub async fn read<F>(&self, key: K, since: Instant, ask: impl FnOnce() -> F) -> Result<Arc<V>>
     where
         F: Future<Output = Result<V>>,
@@ -58,6 +60,10 @@ impl<K: Eq + Hash, V> Shared<K, V> {
         let _turn = lane.turn.lock().await;
         if let Some(answer) = lane.told((since, asked)) {
             return answer;
+        }
+        // It would be given up before it could answer, and the next one's after it.
+        if asked.elapsed() > PATIENCE {
+            return Err(Error::timed_out("no turn to read within 3 s"));
         }
         let began = Instant::now();
         let answer = ask().await.map(Arc::new).map_err(Arc::new);

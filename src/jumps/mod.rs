@@ -33,7 +33,7 @@ const SEARCHED: usize = 8;
 
 pub fn routes() -> Vec<Address> {
     let own = vec![
-        get("/jumps/new", Access::Signed, new.data(Arc::new(Menus::new()))).always(),
+        get("/jumps/new", Access::Signed, new.data(Arc::new(Menus::default()))).always(),
         post("/jumps", Access::Signed, create).in_person().always(),
     ];
     own.into_iter().chain(arrival::routes()).collect()
@@ -41,18 +41,24 @@ pub fn routes() -> Vec<Address> {
 
 /// Where somebody may go.
 #[derive(Debug)]
-pub struct Ways {
+struct Ways {
     clusters: Vec<Entry>,
     workspaces: Vec<Reachable>,
 }
 
-/// By whose they are, whether as a member, and what is searched for. The menu is opened all the time.
-pub type Menus = Shared<(String, bool, String), Ways>;
+/// What is kept of the menu, which is opened all the time: by who sees the same and what is searched for, and where each
+/// person went last.
+#[derive(Debug, Default)]
+pub struct Menus {
+    ways: Shared<(String, String), Ways>,
+    recent: Shared<(String, String), Vec<Entry>>,
+}
 
 /// The menu; its block `menu` is what drops down.
 #[derive(Template)]
 #[template(path = "jumps/new.html", blocks = ["menu"])]
 pub struct Menu {
+    recent: Arc<Vec<Entry>>,
     ways: Arc<Ways>,
     own_install_id: String,
     role: Role,
@@ -70,6 +76,10 @@ impl Ways {
             workspaces: workspaces::reachable(&mut conn, member, (who.own, text)).await?,
         })
     }
+}
+
+async fn recent(app: &App, who: Who<'_>, text: &str) -> Result<Vec<Entry>> {
+    Ok(queries::recent(&mut app.db.conn().await?, who, text).await?)
 }
 
 impl Menu {
@@ -92,14 +102,28 @@ impl Menu {
             }
         }
         let who = who(viewer, app);
-        let key = (who.account_id.to_owned(), who.is_member, text.clone());
+        let key = |who: String| (who, text.clone());
+        let ways = key(viewer.sees_as().to_owned());
+        // Also by role: a token of a person may show less than their session.
+        let used = key(format!("{} {}", viewer.sees_as(), who.account_id));
         Ok(Menu {
-            ways: menus.read(key, since, || Ways::load(app, who, &text)).await?,
+            ways: menus.ways.read(ways, since, || Ways::load(app, who, &text)).await?,
+            recent: menus.recent.read(used, since, || recent(app, who, &text)).await?,
             role: viewer.role,
             own_install_id: own_install_id.to_owned(),
             back: destination(&back).to_owned(),
             text,
         })
+    }
+
+    /// This server's own, those used last, then by name.
+    fn clusters(&self) -> Vec<&Entry> {
+        let (own, others): (Vec<_>, Vec<_>) = self.ways.clusters.iter().partition(|entry| self.is_own(entry));
+        let is_new = |entry: &&Entry| self.recent.iter().all(|used| used.install_id != entry.install_id);
+        let ordered = { own.into_iter() }
+            .chain(&*self.recent)
+            .chain(others.into_iter().filter(is_new));
+        ordered.take(queries::MOST).collect()
     }
 
     fn is_own(&self, entry: &Entry) -> bool {

@@ -15,7 +15,9 @@ const CODE_SECONDS: u32 = 30;
 /// How long it is remembered where somebody went.
 const KEPT_DAYS: u32 = 30;
 /// Most entries of the menu; the search finds the rest.
-const MOST: u32 = 100;
+pub const MOST: usize = 100;
+/// So many that somebody used come first.
+const RECENT: u32 = 3;
 
 /// A cluster somebody may go to.
 #[derive(Debug, Clone, FromRow)]
@@ -32,8 +34,6 @@ pub struct Entry {
     pub is_recent: bool,
     /// The role of whoever set the address; empty for one that was set before that was noted.
     pub address_role: String,
-    /// When this person went there last.
-    pub used_at: Option<NaiveDateTime>,
 }
 
 /// Who looks: the account, and for a member that only clusters where they have a workspace count.
@@ -45,9 +45,9 @@ pub struct Who<'a> {
     pub own: &'a str,
 }
 
-/// The clusters somebody may go to, as SQL with its values.
-fn entries(who: Who<'_>) -> (String, Vec<Value>) {
-    let mut values: Vec<Value> = vec![who.account_id.into()];
+/// The clusters of a table, or of a join with one, that somebody may go to, as SQL with its values.
+fn entries(who: Who<'_>, table: &str) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
     let theirs = match who.is_member {
         true => {
             values.extend([who.own, who.account_id].map(Value::from));
@@ -60,29 +60,39 @@ fn entries(who: Who<'_>) -> (String, Vec<Value>) {
         "select cluster.install_id, name, address, address_role, {STATE} as state, \
          {LIVENESS} in ('online', 'late') as is_alive, beat_at, {WORST} as `check`, \
          coalesce((select max(k.checked_at) from address_check k where k.install_id = cluster.install_id \
-         and k.address = cluster.address) > utc_timestamp(6) - interval 30 minute, 0) as is_recent, j.used_at \
-         from cluster left join (select target_install_id, max(created_at) as used_at from jump where account_id = ? \
-         group by target_install_id) j on j.target_install_id = cluster.install_id \
-         where removed_at is null{theirs}"
+         and k.address = cluster.address) > utc_timestamp(6) - interval 30 minute, 0) as is_recent \
+         from {table} where removed_at is null{theirs}"
     );
     (sql, values)
 }
 
-/// The menu: clusters whose name contains a text, this server's own first, then the last three used, then by name.
+/// The clusters whose name contains a text: this server's own first, then by name.
 pub async fn menu(conn: &mut Conn, who: Who<'_>, text: &str) -> mysql_async::Result<Vec<Entry>> {
-    let (entries, mut values) = entries(who);
+    let (entries, mut values) = entries(who, "cluster");
     let sql = format!(
-        "select * from (select x.*, row_number() over (order by used_at is null, used_at desc) as recent from ({entries} \
-         and (? = '' or locate(?, name) > 0)) x) y order by install_id <> ?, \
-         if(used_at is not null and recent <= 3, recent, 4), name, install_id limit {MOST}"
+        "{entries} and (? = '' or locate(?, name) > 0) order by cluster.install_id <> ?, name, cluster.install_id limit {MOST}"
     );
     values.extend([text, text, who.own].map(Value::from));
     conn.exec(sql, Params::Positional(values)).await
 }
 
+/// Of those, the last three that this person went to, but this server's own.
+pub async fn recent(conn: &mut Conn, who: Who<'_>, text: &str) -> mysql_async::Result<Vec<Entry>> {
+    let used = "(select target_install_id, max(created_at) as used_at from jump where account_id = ? \
+                group by target_install_id) j join cluster on cluster.install_id = j.target_install_id";
+    let (entries, values) = entries(who, used);
+    let sql = format!(
+        "{entries} and cluster.install_id <> ? and (? = '' or locate(?, name) > 0) order by j.used_at desc limit {RECENT}"
+    );
+    let mut all: Vec<Value> = vec![who.account_id.into()];
+    all.extend(values);
+    all.extend([who.own, text, text].map(Value::from));
+    conn.exec(sql, Params::Positional(all)).await
+}
+
 /// One cluster, if this person may go there.
 pub async fn target(conn: &mut Conn, who: Who<'_>, install_id: &str) -> mysql_async::Result<Option<Entry>> {
-    let (entries, mut values) = entries(who);
+    let (entries, mut values) = entries(who, "cluster");
     values.push(install_id.into());
     conn.exec_first(
         format!("{entries} and cluster.install_id = ?"),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response};
 
-use super::guard::{bearer, cookie_path};
+use super::guard::bearer;
 use super::{Hx, hx};
 use crate::app::App;
 use crate::db::shared::Shared;
@@ -21,7 +21,7 @@ pub fn asked(req: &Request, who: &str) -> (String, bool, String) {
 }
 
 /// How long an answer is good for those who have not just written something.
-const KEPT: Duration = Duration::from_millis(250);
+const KEPT: Duration = Duration::from_millis(500);
 /// Tells any server that the browser has just written something, here or at another one of the same host.
 pub const WROTE_COOKIE: &str = "muster_wrote";
 /// Longer than [`KEPT`] by more than an answer and the next request are under way.
@@ -40,22 +40,23 @@ pub fn since(req: &Request) -> Instant {
     }
 }
 
-/// [`since`] for a question that whole pages always ask anew, and refreshes of their parts do not.
-pub fn since_of_refresh(req: &Request) -> Instant {
-    if hx::wants_block(req) {
-        since(req)
-    } else {
-        Instant::now()
-    }
+/// Notes that somebody wrote something, when it is done or given up; not what was refused at the door.
+struct Writing<'a> {
+    app: &'a App,
+    is_refused: bool,
 }
-
-/// Notes that somebody wrote something, when it is done or given up.
-struct Writing<'a>(&'a App);
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.note_written();
+        if !self.is_refused {
+            self.app.note_written();
+        }
     }
+}
+
+/// Whether nothing can have been written: strangers get such answers as often as they ask.
+fn is_refused(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// Lets whoever changes something see it at once, wherever they look next.
@@ -65,12 +66,15 @@ pub async fn writes<E: Endpoint>(next: Arc<E>, req: Request) -> poem::Result<Res
         _ => return Ok(next.get_response(req).await),
     };
     let is_program = bearer(&req).is_some();
-    let writing = Writing(&app);
+    let mut writing = Writing {
+        app: &app,
+        is_refused: false,
+    };
     let mut answer = next.get_response(req).await;
-    drop(writing);
-    if !is_program {
-        let path = cookie_path(&app.config.base_path);
-        let cookie = format!("{WROTE_COOKIE}=1; Path={path}; Max-Age={WROTE_SECONDS}; HttpOnly; SameSite=Lax");
+    writing.is_refused = is_refused(answer.status());
+    if !is_program && !writing.is_refused {
+        // Also for servers behind other paths of this host.
+        let cookie = format!("{WROTE_COOKIE}=1; Path=/; Max-Age={WROTE_SECONDS}; HttpOnly; SameSite=Lax");
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             answer.headers_mut().append(header::SET_COOKIE, cookie);
         }

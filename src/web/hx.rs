@@ -1,7 +1,6 @@
 //! One address, two answers: the whole page for a browser, one block of it for htmx.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,6 +11,7 @@ use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response};
+use twox_hash::XxHash3_64;
 
 use super::guard::cookie_path;
 use super::layout::{Layout, LayoutValue, Reader, SAID_COOKIE};
@@ -22,7 +22,7 @@ use crate::i18n::Lang;
 /// Below this compressing saves less than its own header.
 const LEAST_COMPRESSED: usize = 600;
 /// Of one answer of the database.
-const MOST_BLOCKS: usize = 8;
+const MOST_BLOCKS: usize = 4;
 /// How long the last answer was, and the most that is made room for.
 static USUAL_LENGTH: AtomicUsize = AtomicUsize::new(8 * 1024);
 const LONGEST_KEPT: usize = 256 * 1024;
@@ -141,7 +141,7 @@ impl Hx {
     /// [`Error::Internal`] when the template fails.
     pub fn answer(&self, status: StatusCode, page: &impl Template, block: &impl Template) -> Result<Response> {
         let text = match self.wants_block {
-            true => Printed::new(block, &self.layout)?,
+            true => Printed::new(block, &self.layout)?.tagged(),
             false => Printed::new(page, &self.layout)?,
         };
         self.give(status, &text)
@@ -164,8 +164,8 @@ impl Hx {
     }
 
     fn give(&self, status: StatusCode, text: &Printed) -> Result<Response> {
-        let unchanged =
-            status == StatusCode::OK && self.known.as_deref().is_some_and(|known| matches(known, &text.tag));
+        let tag = text.tag.as_deref().filter(|_| status == StatusCode::OK);
+        let unchanged = tag.is_some_and(|tag| self.known.as_deref().is_some_and(|known| matches(known, tag)));
         let mut answer = Response::builder()
             .header(
                 header::VARY,
@@ -181,8 +181,8 @@ impl Hx {
                     "no-store"
                 },
             );
-        if status == StatusCode::OK {
-            answer = answer.header(header::ETAG, &text.tag);
+        if let Some(tag) = tag {
+            answer = answer.header(header::ETAG, tag);
         }
         if unchanged {
             return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
@@ -204,7 +204,8 @@ impl Hx {
 #[derive(Debug)]
 struct Printed {
     html: Bytes,
-    tag: String,
+    /// Of a block, which may be kept and compared; a page may not.
+    tag: Option<String>,
     /// Once somebody wants it so.
     gzip: OnceLock<Bytes>,
 }
@@ -216,10 +217,21 @@ impl Printed {
         template.render_into_with_values(&mut html, &LayoutValue(layout.clone()))?;
         USUAL_LENGTH.store((html.len() + 1024).min(LONGEST_KEPT), Ordering::Relaxed);
         Ok(Printed {
-            tag: entity_tag(&html),
+            tag: None,
             html: html.into(),
             gzip: OnceLock::new(),
         })
+    }
+
+    /// Without the room it was printed in.
+    fn fitting(mut self) -> Printed {
+        self.html = Bytes::copy_from_slice(&self.html);
+        self
+    }
+
+    fn tagged(mut self) -> Printed {
+        self.tag = Some(entity_tag(&self.html));
+        self
     }
 
     fn compressed(&self) -> Result<Bytes> {
@@ -243,7 +255,7 @@ impl Blocks {
         if let Some(printed) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(printed);
         }
-        let printed = Arc::new(Printed::new(block, layout)?);
+        let printed = Arc::new(Printed::new(block, layout)?.tagged().fitting());
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Whose page it is says the reader.
         if blocks.len() < MOST_BLOCKS {
@@ -265,11 +277,9 @@ impl<'a> FromRequest<'a> for Hx {
     }
 }
 
-/// Weak, since the compressed and the plain answer share it.
-fn entity_tag(html: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    html.hash(&mut hasher);
-    format!("W/\"{:016x}\"", hasher.finish())
+/// Weak, since the compressed and the plain answer share it; the same on all servers.
+fn entity_tag(html: &[u8]) -> String {
+    format!("W/\"{:016x}\"", XxHash3_64::oneshot(html))
 }
 
 fn matches(known: &str, tag: &str) -> bool {

@@ -51,7 +51,7 @@ pub(crate) const CLUSTERS: Load = |app, _, query, whole| {
 pub(crate) const SWITCHER: Load = |app, viewer, query, whole| {
     Box::pin(async move {
         let own = app.install.id.clone();
-        let unread = (&jumps::Menus::new(), Instant::now());
+        let unread = (&jumps::Menus::default(), Instant::now());
         drawn!(
             jumps::Menu::load(&app, unread, &viewer, (&query, &own)).await,
             whole,

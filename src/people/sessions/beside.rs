@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::people::People;
 use crate::people::role::Role;
-use crate::web::fresh::since_of_refresh;
+use crate::web::fresh::since;
 use crate::web::hx::wants_block;
 use crate::web::{Hx, page};
 
@@ -79,10 +79,10 @@ pub async fn beside(
     let (Some(app), Some(people)) = (req.data::<App>().cloned(), req.data::<Arc<People>>().cloned()) else {
         return Ok(next.get_response(req).await);
     };
-    let (hx, since) = (Hx::of(&req), since_of_refresh(&req));
+    let (hx, allowed) = (Hx::of(&req), since(&req));
     let both = async {
         tokio::join!(
-            timeout(LOOK, look(&app, &people, &shown, since)),
+            timeout(LOOK, look(&app, &people, &shown, allowed)),
             next.get_response(req)
         )
     };

@@ -21,7 +21,7 @@ use super::{People, secret};
 use crate::app::{App, Standing};
 use crate::error::{Error, Result, chain};
 use crate::liveness::State;
-use crate::web::fresh::since_of_refresh;
+use crate::web::fresh::since;
 use crate::web::guard::bearer;
 use crate::web::layout::Reader;
 use crate::web::{Hx, page};
@@ -134,7 +134,7 @@ pub async fn identify<E: Endpoint>(next: Arc<E>, mut req: Request) -> poem::Resu
     let is_starting = matches!(*app.standing.borrow(), Standing::Starting(_));
     let mut form_cookie = None;
     if !is_starting {
-        match timeout(LOOK, look(&app, &people, &shown, since_of_refresh(&req))).await {
+        match timeout(LOOK, look(&app, &people, &shown, since(&req))).await {
             Ok(Ok(found)) => form_cookie = admit(&mut req, &app, &shown, &found).await,
             Ok(Err(error)) => drop(req.extensions_mut().insert(Unknown(chain(&error)))),
             Err(_) => drop(req.extensions_mut().insert(Unknown("no answer within 5 s".into()))),
